@@ -1,0 +1,108 @@
+package client
+
+import (
+	"context"
+	"time"
+)
+
+// The modes of a check.
+const (
+	Consume = "CONSUME" // take what is allowed
+	Peek    = "PEEK"    // take nothing
+	Reserve = "RESERVE" // take an estimate, to be settled
+)
+
+const waitMSMax = 3_600_000 // longer waits are not waited for in one call
+
+// CheckRequest asks whether a request may go on. An empty Cost is one request, an empty Mode is Consume.
+type CheckRequest struct {
+	Domain         string            `json:"domain"`
+	Attributes     map[string]string `json:"attributes"`
+	Cost           map[string]int64  `json:"cost,omitempty"` // meter to units
+	IdempotencyKey string            `json:"idempotency_key,omitempty"`
+	Ticket         string            `json:"ticket,omitempty"`
+	MaxWaitMS      int64             `json:"max_wait_ms,omitempty"`
+	Mode           string            `json:"mode,omitempty"`
+	Explain        bool              `json:"explain,omitempty"`
+}
+
+// Decision is the answer to a check. A refusal also has Type, Title and Status, the members of a problem.
+type Decision struct {
+	Type          string            `json:"type,omitempty"`
+	Title         string            `json:"title,omitempty"`
+	Status        int               `json:"status,omitempty"`            // HTTP status of a refusal, else 0
+	Violated      []string          `json:"violated-policies,omitempty"` // the limits that refused
+	Verdict       string            `json:"verdict"`                     // ALLOW, DEGRADE, QUEUE, DENY
+	Reason        string            `json:"reason"`
+	Message       string            `json:"message"`
+	Remedy        string            `json:"remedy"` // none, wait, buy, ask_owner
+	RetryAfterMS  int64             `json:"retry_after_ms"`
+	WaitMS        int64             `json:"wait_ms"`
+	Ticket        string            `json:"ticket,omitempty"`
+	Degrade       map[string]string `json:"degrade,omitempty"`
+	Sources       []Draw            `json:"sources"`
+	Limits        []Limit           `json:"limits"`
+	Reservation   string            `json:"reservation,omitempty"`
+	PolicyVersion uint64            `json:"policy_version"`
+	Home          string            `json:"home"`  // the node that decided
+	Epoch         uint64            `json:"epoch"` // of the view it decided under
+	DecisionID    string            `json:"decision_id"`
+	Explain       []Step            `json:"explain,omitempty"`
+}
+
+// Draw is a part of what was allowed: units of a meter from one source, and what they cost there.
+type Draw struct {
+	Source        string `json:"source"` // LIMIT, INCLUDED, PROMO, CREDIT, OVERDRAFT
+	Meter         string `json:"meter"`
+	Amount        int64  `json:"amount"`
+	CreditsMicros int64  `json:"credits_micros"`
+	Grant         string `json:"grant,omitempty"`
+}
+
+// Limit is a limit that took part, as it stands after the decision.
+type Limit struct {
+	Name      string `json:"name"`
+	Limit     int64  `json:"limit"`
+	Remaining int64  `json:"remaining"`
+	ResetMS   int64  `json:"reset_ms"` // until it is full again
+}
+
+// Step is one line of an explanation.
+type Step struct {
+	Rule   string `json:"rule"`
+	Result string `json:"result"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// Allowed reports whether the request may go on, as asked or degraded.
+func (d Decision) Allowed() bool { return d.Verdict == "ALLOW" || d.Verdict == "DEGRADE" }
+
+// RetryAfter is the time until asking again can succeed; zero when time alone does not help.
+func (d Decision) RetryAfter() time.Duration { return time.Duration(d.RetryAfterMS) * time.Millisecond }
+
+// Check asks for a decision. Whatever was decided is a Decision, a refusal too; an error means that
+// nothing was decided, or that the answer was lost: then only a repetition with the same IdempotencyKey
+// is certain to charge once. The time to answer is the client's timeout and MaxWaitMS together.
+func (c *Client) Check(ctx context.Context, r CheckRequest) (Decision, error) {
+	q, err := post("/v1/check", r)
+	if err != nil {
+		return Decision{}, err
+	}
+	q.repeatable = r.IdempotencyKey != "" || r.Mode == Peek
+	wait := time.Duration(min(max(r.MaxWaitMS, 0), waitMSMax)) * time.Millisecond
+	a, err := c.sendWithin(ctx, c.timeout+wait, q)
+	if err != nil {
+		return Decision{}, err
+	}
+	d, err := decode[Decision](a)
+	if err == nil && d.Verdict != "" {
+		if d.Status == 0 && !a.ok() {
+			d.Status = a.status
+		}
+		return d, nil
+	}
+	if !a.ok() || err == nil {
+		return Decision{}, a.problem()
+	}
+	return Decision{}, err
+}

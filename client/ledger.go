@@ -1,0 +1,140 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// ErrNoKey is returned, before anything is sent, for a ledger write without an idempotency key.
+var ErrNoKey = errors.New("a ledger write needs an idempotency key")
+
+// Account is how an account is opened.
+type Account struct {
+	ID              string            `json:"id"`
+	Plan            string            `json:"plan,omitempty"`
+	Labels          map[string]string `json:"labels,omitempty"`
+	UseCredits      bool              `json:"use_credits"` // whether credit may be spent past a limit
+	OverdraftMicros int64             `json:"overdraft_micros"`
+}
+
+// Statement is an account with its balance. Seq, Index and Term place it in the ledger's order.
+type Statement struct {
+	Account
+	BalanceMicros int64            `json:"balance_micros"`
+	ByKind        map[string]int64 `json:"by_kind"` // micro-credits by kind of grant
+	Grants        []GrantLeft      `json:"grants"`
+	Seq           uint64           `json:"seq"`
+	Index         uint64           `json:"index"`
+	Term          uint64           `json:"term"`
+}
+
+// Grant is a dated amount of credit. Lower priorities are spent first, then what expires soonest. A zero
+// Effective is now, a zero Expires is never.
+type Grant struct {
+	ID           string    `json:"id,omitempty"`
+	Kind         string    `json:"kind"` // included, promo, credit
+	AmountMicros int64     `json:"amount_micros"`
+	Priority     uint8     `json:"priority,omitempty"`
+	Effective    time.Time `json:"effective,omitzero"`
+	Expires      time.Time `json:"expires,omitzero"`
+}
+
+// GrantLeft is a grant and what is left of it.
+type GrantLeft struct {
+	Grant
+	RemainingMicros int64 `json:"remaining_micros"`
+}
+
+// Debit takes credit, all of it or nothing. An empty Order is the ledger's own.
+type Debit struct {
+	AmountMicros int64    `json:"amount_micros"`
+	Order        []string `json:"order,omitempty"` // included, promo, credit, overdraft
+	Memo         string   `json:"memo,omitempty"`
+}
+
+// Receipt is the ledger's answer to a write. A repeated write gets the first receipt with Replayed set.
+// A refusal, a debit beyond the balance, also has Type, Title, Status and Detail.
+type Receipt struct {
+	Type               string    `json:"type,omitempty"`
+	Title              string    `json:"title,omitempty"`
+	Status             int       `json:"status,omitempty"` // HTTP status of a refusal, else 0
+	Detail             string    `json:"detail,omitempty"`
+	Outcome            string    `json:"outcome"`
+	Account            string    `json:"account"`
+	Seq                uint64    `json:"seq"`
+	AmountMicros       int64     `json:"amount_micros"`
+	BalanceAfterMicros int64     `json:"balance_after_micros"`
+	Parts              []Part    `json:"parts,omitempty"`
+	Index              uint64    `json:"index"`
+	Term               uint64    `json:"term"`
+	Time               time.Time `json:"time,omitzero"` // of the ledger, when it was applied
+	Replayed           bool      `json:"replayed"`
+}
+
+// Part is what one grant contributed to a receipt.
+type Part struct {
+	Kind         string `json:"kind"`
+	Grant        string `json:"grant,omitempty"`
+	AmountMicros int64  `json:"amount_micros"`
+}
+
+// Refused reports whether the ledger said no: nothing was taken.
+func (r Receipt) Refused() bool { return r.Status >= http.StatusBadRequest }
+
+// OpenAccount opens an account. For this and the other writes: the key makes a repetition the same
+// write. ErrNoKey, ErrUnreachable and a Problem below status 500 mean that nothing was written; after any
+// other error the outcome is unknown, and the caller repeats with the same key.
+func (c *Client) OpenAccount(ctx context.Context, key string, a Account) (Receipt, error) {
+	return write(ctx, c, "/v1/accounts", key, a)
+}
+
+// Grant gives credit to an account.
+func (c *Client) Grant(ctx context.Context, key, account string, g Grant) (Receipt, error) {
+	return write(ctx, c, "/v1/accounts/"+url.PathEscape(account)+"/grants", key, g)
+}
+
+// Debit takes credit from an account. Too little credit is a Receipt that is Refused, not an error.
+func (c *Client) Debit(ctx context.Context, key, account string, d Debit) (Receipt, error) {
+	return write(ctx, c, "/v1/accounts/"+url.PathEscape(account)+"/debits", key, d)
+}
+
+// Account returns an account as the ledger has it now (linearizable).
+func (c *Client) Account(ctx context.Context, id string) (Statement, error) {
+	a, err := c.send(ctx, call{method: http.MethodGet, path: "/v1/accounts/" + url.PathEscape(id), repeatable: true})
+	if err != nil {
+		return Statement{}, err
+	}
+	if !a.ok() {
+		return Statement{}, a.problem()
+	}
+	return decode[Statement](a)
+}
+
+func write[T any](ctx context.Context, c *Client, path, key string, v T) (Receipt, error) {
+	if key == "" {
+		return Receipt{}, ErrNoKey
+	}
+	q, err := post(path, v)
+	if err != nil {
+		return Receipt{}, err
+	}
+	q.key, q.repeatable = key, true
+	a, err := c.send(ctx, q)
+	if err != nil {
+		return Receipt{}, err
+	}
+	r, err := decode[Receipt](a)
+	if err == nil && r.Outcome != "" {
+		if r.Status == 0 && !a.ok() {
+			r.Status = a.status
+		}
+		return r, nil
+	}
+	if !a.ok() || err == nil {
+		return Receipt{}, a.problem()
+	}
+	return Receipt{}, err
+}

@@ -1,0 +1,77 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/weir-cluster/weir/ring"
+)
+
+// View is what the cluster agreed on: who is in it and who decides for which partition.
+type View struct {
+	Epoch         uint64   `json:"epoch"`
+	Cluster       string   `json:"cluster"` // its id
+	Node          string   `json:"node"`    // the node that answered
+	Leader        string   `json:"leader"`  // name of the leading voter, empty while there is none
+	PolicyVersion uint64   `json:"policy_version"`
+	Hash          string   `json:"hash"` // of accounts to partitions
+	Partitions    int      `json:"partitions"`
+	Members       []Member `json:"members"`
+	Homes         []uint16 `json:"homes"` // by partition: index into Members, 65535 for none
+	Deputies      []uint16 `json:"deputies"`
+}
+
+// Member is a node on the roster. Absent ones stay on it, so that indexes keep their meaning.
+type Member struct {
+	Name     string `json:"name"`
+	Boot     string `json:"boot"` // changes with every start of the node
+	HTTP     string `json:"http"` // address of its HTTP API
+	GRPC     string `json:"grpc"`
+	Peer     string `json:"peer"`
+	Zone     string `json:"zone"`
+	Standing string `json:"standing"` // steady, joined, absent
+	Alive    bool   `json:"alive"`    // as gossip sees it from the node that answered
+	Voter    bool   `json:"voter"`
+}
+
+// Place is where an account is decided for. Home and Deputy are nil where the view names none.
+type Place struct {
+	Partition uint16  `json:"partition"`
+	Home      *Member `json:"home"`
+	Deputy    *Member `json:"deputy"`
+}
+
+// View returns the view of the node that answers; others may be an epoch ahead or behind for a moment.
+func (c *Client) View(ctx context.Context) (View, error) {
+	a, err := c.send(ctx, call{method: http.MethodGet, path: "/v1/view", repeatable: true})
+	if err != nil {
+		return View{}, err
+	}
+	if !a.ok() {
+		return View{}, a.problem()
+	}
+	v, err := decode[View](a)
+	if err != nil {
+		return View{}, err
+	}
+	if v.Partitions != ring.Partitions || len(v.Homes) != v.Partitions || len(v.Deputies) != v.Partitions {
+		return View{}, fmt.Errorf("%s: a view of %d partitions, %d homes, %d deputies: expected %d of each",
+			a.from, v.Partitions, len(v.Homes), len(v.Deputies), ring.Partitions)
+	}
+	return v, nil
+}
+
+// Place returns where an account of a domain is decided for under this view. The account is an account
+// id: several values are already joined.
+func (v View) Place(domain, account string) Place {
+	p := ring.Partition(domain, account)
+	return Place{Partition: p, Home: v.member(v.Homes, p), Deputy: v.member(v.Deputies, p)}
+}
+
+func (v View) member(owners []uint16, p uint16) *Member {
+	if int(p) >= len(owners) || int(owners[p]) >= len(v.Members) {
+		return nil
+	}
+	return &v.Members[owners[p]]
+}

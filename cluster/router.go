@@ -1,0 +1,188 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/weir-cluster/weir/policy"
+)
+
+// Decider decides the accounts that this node is home of.
+type Decider interface {
+	policy.Checker
+	Settle(ctx context.Context, s policy.Settlement) (policy.Settled, error)
+}
+
+// Fallback decides without the home, on this node's share of the limits; nodes is the size of the roster.
+type Fallback interface {
+	Check(ctx context.Context, r policy.Request, nodes int) (policy.Decision, error)
+}
+
+// RouterConfig is what a Router needs.
+type RouterConfig struct {
+	Name, Boot string // of this node
+	Views      *Views
+	Peers      Peers
+	Keeper     *Keeper
+	Policy     func() *policy.Policy
+	Home       Decider
+	Fallback   Fallback
+	// ForwardTimeout bounds the wait for another node. Past it the fallback decides.
+	ForwardTimeout time.Duration
+}
+
+// Router sends each check to the home of its account: here, or one hop away. It alone turns "could not
+// decide" into the policy's fallback. It is safe for concurrent use.
+type Router struct{ cfg RouterConfig }
+
+var _ policy.Checker = (*Router)(nil)
+
+// NewRouter returns a Router.
+func NewRouter(cfg RouterConfig) *Router { return &Router{cfg: cfg} }
+
+// Check decides a request that reached this node from outside the cluster.
+func (r *Router) Check(ctx context.Context, q policy.Request) (policy.Decision, error) {
+	p := r.cfg.Policy()
+	if p == nil {
+		return policy.Decision{}, fmt.Errorf("%w: this node has no policy yet", policy.ErrUnavailable)
+	}
+	account, err := p.Account(q)
+	if err != nil {
+		return policy.Decision{}, err
+	}
+	d, err := route(ctx, r, account.Partition,
+		func(ctx context.Context, epoch uint64) (policy.Decision, error) { return r.decide(ctx, q, epoch) },
+		func(ctx context.Context, to Peer, epoch uint64) (policy.Decision, error) {
+			return to.Check(ctx, q, epoch)
+		})
+	if err == nil || !undecided(err) || errors.Is(ctx.Err(), context.Canceled) {
+		return d, err
+	}
+	return r.fallback(ctx, q)
+}
+
+// fallback decides on this node alone. It is quick and local, so it does not care that ctx has run out. A
+// node that never knew a view knows not how small its share is, and decides nothing.
+func (r *Router) fallback(ctx context.Context, q policy.Request) (policy.Decision, error) {
+	v := r.cfg.Views.Current()
+	if v == nil {
+		return policy.Decision{}, fmt.Errorf("%w: this node knows no view yet", policy.ErrUnavailable)
+	}
+	d, err := r.cfg.Fallback.Check(context.WithoutCancel(ctx), q, len(v.Roster))
+	d.Home, d.Epoch = r.cfg.Name, v.Epoch
+	return d, err
+}
+
+// Decide decides as home for another node, whose view is of the given epoch, or returns a NotHomeError. It
+// never forwards.
+func (r *Router) Decide(ctx context.Context, q policy.Request, epoch uint64) (policy.Decision, error) {
+	p := r.cfg.Policy()
+	if p == nil {
+		return policy.Decision{}, fmt.Errorf("%w: this node has no policy yet", policy.ErrUnavailable)
+	}
+	account, err := p.Account(q)
+	if err != nil {
+		return policy.Decision{}, err
+	}
+	v, err := r.asHome(ctx, account.Partition, epoch)
+	if err != nil {
+		return policy.Decision{}, err
+	}
+	return r.decide(ctx, q, v.Epoch)
+}
+
+func (r *Router) decide(ctx context.Context, q policy.Request, epoch uint64) (policy.Decision, error) {
+	d, err := r.cfg.Home.Check(ctx, q)
+	d.Home, d.Epoch = r.cfg.Name, epoch
+	return d, err
+}
+
+// Settle settles a reservation, wherever it is held.
+func (r *Router) Settle(ctx context.Context, s policy.Settlement) (policy.Settled, error) {
+	partition, err := policy.ReservationPartition(s.Reservation)
+	if err != nil {
+		return policy.Settled{}, err
+	}
+	return route(ctx, r, partition,
+		func(ctx context.Context, _ uint64) (policy.Settled, error) { return r.cfg.Home.Settle(ctx, s) },
+		func(ctx context.Context, to Peer, epoch uint64) (policy.Settled, error) {
+			return to.Settle(ctx, s, epoch)
+		})
+}
+
+// SettleHere settles for another node, or returns a NotHomeError.
+func (r *Router) SettleHere(ctx context.Context, s policy.Settlement, epoch uint64) (policy.Settled, error) {
+	partition, err := policy.ReservationPartition(s.Reservation)
+	if err != nil {
+		return policy.Settled{}, err
+	}
+	if _, err := r.asHome(ctx, partition, epoch); err != nil {
+		return policy.Settled{}, err
+	}
+	return r.cfg.Home.Settle(ctx, s)
+}
+
+// asHome returns the view by which this node is home of a partition, or a NotHomeError. A node that is behind
+// the asker first catches up.
+func (r *Router) asHome(ctx context.Context, partition uint16, epoch uint64) (*View, error) {
+	if r.cfg.Views.Epoch() < epoch {
+		r.cfg.Keeper.Catch(ctx, epoch)
+	}
+	v := r.cfg.Views.Current()
+	if v == nil {
+		return nil, &NotHomeError{}
+	}
+	if home, ok := v.Home(partition); ok && r.self(home) {
+		return v, nil
+	}
+	if v.Epoch > epoch {
+		return nil, &NotHomeError{View: v.Encode()}
+	}
+	return nil, &NotHomeError{}
+}
+
+func (r *Router) self(m Member) bool { return m.Name == r.cfg.Name && m.Boot == r.cfg.Boot }
+
+// undecided says whether err means that nobody decided, so that the fallback may. Any other error is an
+// answer: that of a request which no node would decide.
+func undecided(err error) bool {
+	var moved *NotHomeError
+	return errors.Is(err, policy.ErrUnavailable) || errors.Is(err, ErrUnreachable) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.As(err, &moved)
+}
+
+// placed is what is answered by a home.
+type placed interface {
+	policy.Decision | policy.Settled
+}
+
+// route answers here when this node is the home, else asks the home: once, and once more when the first
+// turns out not to be the home and knows better.
+func route[T placed](ctx context.Context, r *Router, partition uint16, here func(context.Context, uint64) (T, error), there func(context.Context, Peer, uint64) (T, error)) (T, error) {
+	var none T
+	for try := 0; ; try++ {
+		v := r.cfg.Views.Current()
+		if v == nil {
+			return none, fmt.Errorf("%w: this node knows no view yet", policy.ErrUnavailable)
+		}
+		home, ok := v.Home(partition)
+		if !ok {
+			return none, fmt.Errorf("%w: partition %d has no home", policy.ErrUnavailable, partition)
+		}
+		if r.self(home) {
+			return here(ctx, v.Epoch)
+		}
+		fctx, cancel := context.WithTimeout(ctx, r.cfg.ForwardTimeout)
+		answer, err := there(fctx, r.cfg.Peers.Peer(home.Peer), v.Epoch)
+		cancel()
+		moved := (*NotHomeError)(nil)
+		if !errors.As(err, &moved) || try > 0 {
+			return answer, err
+		}
+		if err := r.cfg.Keeper.Adopt(moved.View); err != nil {
+			return none, err
+		}
+	}
+}

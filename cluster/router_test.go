@@ -1,0 +1,211 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/weir-cluster/weir/policy"
+)
+
+const routerPolicy = `
+version: 1
+domains:
+  d:
+    account: [user]
+    limits:
+      - {name: rpm, key: [user], algorithm: token_bucket, rate: 60/min}
+`
+
+// fakeHome decides that it was asked.
+type fakeHome struct{ err error }
+
+func (h fakeHome) Check(context.Context, policy.Request) (policy.Decision, error) {
+	return policy.Decision{Verdict: policy.Allow, Reason: policy.OK}, h.err
+}
+
+func (h fakeHome) Settle(context.Context, policy.Settlement) (policy.Settled, error) {
+	return policy.Settled{Final: true}, h.err
+}
+
+// fakeFallback records for how many nodes it was asked.
+type fakeFallback struct{ nodes []int }
+
+func (f *fakeFallback) Check(_ context.Context, _ policy.Request, nodes int) (policy.Decision, error) {
+	f.nodes = append(f.nodes, nodes)
+	return policy.Decision{Verdict: policy.Allow, Reason: policy.FallbackShare}, nil
+}
+
+// fakePeer answers with a func; the other calls are not used here.
+type fakePeer struct {
+	Peer
+	check func(epoch uint64) (policy.Decision, error)
+}
+
+func (p fakePeer) Check(_ context.Context, _ policy.Request, epoch uint64) (policy.Decision, error) {
+	return p.check(epoch)
+}
+
+type fakePeers map[string]fakePeer
+
+func (p fakePeers) Peer(address string) Peer { return p[address] }
+
+// noPolicies is a keeper's store that learns nothing.
+type noPolicies struct{}
+
+func (noPolicies) Document() (uint64, []byte) { return 1, nil }
+func (noPolicies) Learn(uint64, []byte) error { return nil }
+
+// routed is a router of node a under a view of a and b, with everything around it to look at.
+type routed struct {
+	*Router
+	views    *Views
+	fallback *fakeFallback
+}
+
+func newRouted(t *testing.T, peers Peers, homeErr error) routed {
+	t.Helper()
+	p, err := policy.Parse("test", []byte(routerPolicy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	views, fallback := NewViews(nil), &fakeFallback{}
+	if _, err := views.Learn(grown(t, nil, sighted("a", "1"), sighted("b", "2"))); err != nil {
+		t.Fatal(err)
+	}
+	keeper := &Keeper{Views: views, Policies: noPolicies{}, Peers: peers, Logger: slog.New(slog.DiscardHandler)}
+	r := NewRouter(RouterConfig{
+		Name: "a", Boot: "1", Views: views, Keeper: keeper, Peers: peers, Policy: func() *policy.Policy { return p },
+		Home: fakeHome{homeErr}, Fallback: fallback, ForwardTimeout: time.Second,
+	})
+	return routed{r, views, fallback}
+}
+
+// of returns a request whose account is at home at the named member.
+func (r routed) of(t *testing.T, member string) policy.Request {
+	t.Helper()
+	for i := range 1000 {
+		q := policy.Request{Domain: "d", Attributes: []policy.Attribute{{Name: "user", Value: fmt.Sprint("u", i)}}}
+		account, err := r.cfg.Policy().Account(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, _ := r.views.Current().Home(account.Partition); m.Name == member {
+			return q
+		}
+	}
+	t.Fatalf("no account of %s", member)
+	return policy.Request{}
+}
+
+func TestTheHomeDecidesHere(t *testing.T) {
+	r := newRouted(t, fakePeers{}, nil)
+	d, err := r.Check(t.Context(), r.of(t, "a"))
+	if err != nil || d.Home != "a" || d.Epoch != 1 {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+func TestACheckIsForwardedOnceWithTheEpoch(t *testing.T) {
+	asked := []uint64{}
+	r := newRouted(t, fakePeers{"b:7947": {check: func(epoch uint64) (policy.Decision, error) {
+		asked = append(asked, epoch)
+		return policy.Decision{Verdict: policy.Allow, Home: "b"}, nil
+	}}}, nil)
+	d, err := r.Check(t.Context(), r.of(t, "b"))
+	if err != nil || d.Home != "b" || len(asked) != 1 || asked[0] != 1 {
+		t.Errorf("%+v, %v, asked under epochs %v", d, err, asked)
+	}
+}
+
+func TestANewerViewOfTheWrongHomeIsLearntAndFollowed(t *testing.T) {
+	var next *View
+	asked := 0
+	r := newRouted(t, fakePeers{"b:7947": {check: func(uint64) (policy.Decision, error) {
+		asked++
+		return policy.Decision{}, &NotHomeError{View: next.Encode()}
+	}}}, nil)
+	next = grown(t, r.views.Current(), sighted("a", "1")) // b is gone: all is at home here
+	d, err := r.Check(t.Context(), r.of(t, "b"))
+	if err != nil || d.Home != "a" || d.Epoch != 2 || asked != 1 {
+		t.Errorf("%+v, %v, asked %d times", d, err, asked)
+	}
+}
+
+func TestARefusalToBeHomeIsAskedTwiceAtMost(t *testing.T) {
+	asked := 0
+	r := newRouted(t, fakePeers{"b:7947": {check: func(uint64) (policy.Decision, error) {
+		asked++
+		return policy.Decision{}, &NotHomeError{}
+	}}}, nil)
+	d, err := r.Check(t.Context(), r.of(t, "b"))
+	if err != nil || d.Reason != policy.FallbackShare || asked != 2 {
+		t.Errorf("%+v, %v, asked %d times", d, err, asked)
+	}
+}
+
+func TestAnUnreachableHomeMeansFallback(t *testing.T) {
+	r := newRouted(t, fakePeers{"b:7947": {check: func(uint64) (policy.Decision, error) {
+		return policy.Decision{}, ErrUnreachable
+	}}}, nil)
+	d, err := r.Check(t.Context(), r.of(t, "b"))
+	if err != nil || d.Reason != policy.FallbackShare || d.Home != "a" || len(r.fallback.nodes) != 1 || r.fallback.nodes[0] != 2 {
+		t.Errorf("%+v, %v, asked for %v nodes", d, err, r.fallback.nodes)
+	}
+}
+
+func TestAnAnswerThatIsAnErrorIsNobodysFallback(t *testing.T) {
+	tooOld := errors.New("the ledger's word for a key from before its memory")
+	for _, answer := range []error{policy.ErrInvalid, policy.ErrConflict, tooOld} {
+		r := newRouted(t, fakePeers{"b:7947": {check: func(uint64) (policy.Decision, error) {
+			return policy.Decision{}, fmt.Errorf("from the home: %w", answer)
+		}}}, answer)
+		for _, home := range []string{"a", "b"} {
+			if _, err := r.Check(t.Context(), r.of(t, home)); !errors.Is(err, answer) {
+				t.Errorf("%v at home %s: %v", answer, home, err)
+			}
+		}
+		if _, err := r.Check(t.Context(), policy.Request{Domain: "nowhere"}); !errors.Is(err, policy.ErrInvalid) {
+			t.Errorf("unknown domain: %v", err)
+		}
+		if len(r.fallback.nodes) != 0 {
+			t.Errorf("%v: the fallback was asked", answer)
+		}
+	}
+}
+
+func TestWhatNobodyDecidedGoesToTheFallback(t *testing.T) {
+	for _, trouble := range []error{policy.ErrUnavailable, ErrUnreachable, context.DeadlineExceeded} {
+		r := newRouted(t, fakePeers{}, trouble)
+		if d, err := r.Check(t.Context(), r.of(t, "a")); err != nil || d.Reason != policy.FallbackShare {
+			t.Errorf("%v: %+v, %v", trouble, d, err)
+		}
+	}
+}
+
+func TestDecideNeverForwards(t *testing.T) {
+	r := newRouted(t, fakePeers{}, nil)
+	var moved *NotHomeError
+	if _, err := r.Decide(t.Context(), r.of(t, "b"), 1); !errors.As(err, &moved) || moved.View != nil {
+		t.Errorf("same epoch: %v", err)
+	}
+	if _, err := r.Decide(t.Context(), r.of(t, "b"), 0); !errors.As(err, &moved) || moved.View == nil {
+		t.Errorf("the asker is behind, so it must get the view: %v", err)
+	}
+	if d, err := r.Decide(t.Context(), r.of(t, "a"), 1); err != nil || d.Home != "a" {
+		t.Errorf("as home: %+v, %v", d, err)
+	}
+}
+
+// An incarnation that ended must not decide for one that has its name.
+func TestAnotherBootIsNotThisNode(t *testing.T) {
+	r := newRouted(t, fakePeers{}, nil)
+	r.cfg.Boot = "other"
+	var moved *NotHomeError
+	if _, err := r.Decide(t.Context(), r.of(t, "a"), 1); !errors.As(err, &moved) {
+		t.Errorf("decided as home: %v", err)
+	}
+}

@@ -1,0 +1,82 @@
+package cluster
+
+import (
+	"testing"
+
+	"github.com/weir-cluster/weir/ring"
+)
+
+func TestNothingChangesWhileTheSameAreAlive(t *testing.T) {
+	v := grown(t, nil, sighted("a", "1"), sighted("b", "2"))
+	next, err := nextView(v, []Sighting{sighted("a", "1"), sighted("b", "2")})
+	if err != nil || next != nil {
+		t.Errorf("next view %v, %v", next, err)
+	}
+}
+
+func TestACrashMovesOnlyTheLostHomesPartitionsToTheirDeputies(t *testing.T) {
+	a, b, c := sighted("a", "1"), sighted("b", "2"), sighted("c", "3")
+	v := grown(t, nil, a, b, c)
+	next := grown(t, v, a, c)
+	for p := range uint16(ring.Partitions) {
+		was, _ := v.Home(p)
+		is, _ := next.Home(p)
+		deputy, _ := v.Deputy(p)
+		switch {
+		case was.Name != "b" && is.Name != was.Name:
+			t.Fatalf("partition %d moved from %s to %s", p, was.Name, is.Name)
+		case was.Name == "b" && is.Name != deputy.Name:
+			t.Fatalf("partition %d went to %s, its deputy was %s", p, is.Name, deputy.Name)
+		}
+	}
+	if i := next.Find("b"); i < 0 || next.Roster[i].Standing != ring.Absent {
+		t.Errorf("b must stay on the roster, absent: %+v", next.Roster)
+	}
+}
+
+func TestARestartedMemberBringsNoState(t *testing.T) {
+	a, b := sighted("a", "1"), sighted("b", "2")
+	v := grown(t, nil, a, b)
+	next := grown(t, v, a, sighted("b", "3"))
+	for p := range uint16(ring.Partitions) {
+		was, _ := v.Home(p)
+		if was.Name == "b" && next.Table.Since[p] != next.Epoch {
+			t.Fatalf("partition %d of the restarted member counts as kept since %d", p, next.Table.Since[p])
+		}
+	}
+	if n := homes(next); n["a"]+n["b"] != ring.Partitions || n["b"] == 0 {
+		t.Errorf("homes %v", n)
+	}
+}
+
+func TestALeavingMemberOwnsNothing(t *testing.T) {
+	a, b := sighted("a", "1"), sighted("b", "2")
+	v := grown(t, nil, a, b)
+	b.Leaving = true
+	next := grown(t, v, a, b)
+	if n := homes(next); n["b"] != 0 || n["a"] != ring.Partitions {
+		t.Errorf("homes %v", n)
+	}
+	a.Leaving = true
+	if last, err := nextView(next, []Sighting{a, b}); last != nil || err != nil {
+		t.Errorf("all leave: %v, %v: there is nobody to plan for", last, err)
+	}
+}
+
+func TestANewAddressMovesNothing(t *testing.T) {
+	a, b := sighted("a", "1"), sighted("b", "2")
+	v := grown(t, nil, a, b)
+	b.Peer = "elsewhere:1"
+	next := grown(t, v, a, b)
+	if *next.Table != *v.Table || next.Roster[next.Find("b")].Peer != "elsewhere:1" {
+		t.Errorf("table changed or address not: %+v", next.Roster)
+	}
+}
+
+func TestAJoinTakesItsShare(t *testing.T) {
+	a, b, c := sighted("a", "1"), sighted("b", "2"), sighted("c", "3")
+	v := grown(t, grown(t, nil, a, b), a, b, c)
+	if n := homes(v); n["c"] < ring.Partitions/4 || n["c"] > ring.Partitions*5/12 {
+		t.Errorf("homes %v, want about a third each", n)
+	}
+}

@@ -1,0 +1,187 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/weir-cluster/weir/ring"
+)
+
+// sighted is a member as gossip shows it.
+func sighted(name, boot string) Sighting {
+	return Sighting{Member: Member{Name: name, Boot: boot, Server: name + "/s", Peer: name + ":7947", Voter: true}}
+}
+
+// grown returns the view that follows last when exactly these are alive, and fails if nothing changes.
+func grown(t *testing.T, last *View, alive ...Sighting) *View {
+	t.Helper()
+	next, err := nextView(last, alive)
+	if err != nil || next == nil {
+		t.Fatalf("next view: %v, %v", next, err)
+	}
+	return next
+}
+
+// homes counts the partitions of each member.
+func homes(v *View) map[string]int {
+	n := make(map[string]int)
+	for p := range uint16(ring.Partitions) {
+		if m, ok := v.Home(p); ok {
+			n[m.Name]++
+		}
+	}
+	return n
+}
+
+func TestViewSurvivesItsEncoding(t *testing.T) {
+	v := grown(t, nil, sighted("a", "1"), sighted("b", "2"), sighted("c", "3"))
+	got, err := DecodeView(v.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Epoch != v.Epoch || got.Cluster != v.Cluster || got.Secret != v.Secret || *got.Table != *v.Table || len(got.Roster) != 3 || got.Roster[1] != v.Roster[1] {
+		t.Errorf("decoded %+v, want %+v", got.Roster, v.Roster)
+	}
+}
+
+func TestDecodeViewRefusesWhatIsNotWhole(t *testing.T) {
+	whole := string(grown(t, nil, sighted("a", "1")).Encode())
+	for name, text := range map[string]string{
+		"empty":          "",
+		"not JSON":       "{",
+		"no epoch":       strings.Replace(whole, `"epoch":1`, `"epoch":0`, 1),
+		"short secret":   strings.Replace(whole, `"secret":"`, `"secret":"AAAA","x":"`, 1),
+		"short table":    strings.Replace(whole, `"homes":"`, `"homes":"AAAA","x":"`, 1),
+		"unknown member": strings.Replace(whole, `"roster":[`, `"roster":[],"x":[`, 1),
+	} {
+		if _, err := DecodeView([]byte(text)); err == nil {
+			t.Errorf("%s: decoded", name)
+		}
+	}
+}
+
+func FuzzDecodeView(f *testing.F) {
+	next, err := nextView(nil, []Sighting{sighted("a", "1"), sighted("b", "2")})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(next.Encode())
+	f.Add([]byte(`{"epoch":1}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		v, err := DecodeView(b)
+		if err != nil {
+			return
+		}
+		again, err := DecodeView(v.Encode())
+		if err != nil || *again.Table != *v.Table {
+			t.Fatalf("a decoded view does not survive: %v", err)
+		}
+		for p := range uint16(ring.Partitions) {
+			v.Home(p)
+			v.Deputy(p)
+		}
+	})
+}
+
+func TestViewChangesOnlyFromTheOneInForce(t *testing.T) {
+	s := NewViews(nil)
+	first := grown(t, nil, sighted("a", "1"))
+	second := grown(t, first, sighted("a", "1"), sighted("b", "2"))
+	put := func(expect uint64, v *View) error {
+		t.Helper()
+		c, err := encodeChange(expect, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return changeReply(s.Apply(c))
+	}
+	if err := put(1, second); !errors.Is(err, errStale) {
+		t.Errorf("second before first: %v", err)
+	}
+	if err := put(0, first); err != nil {
+		t.Errorf("first: %v", err)
+	}
+	if err := put(0, first); !errors.Is(err, errStale) {
+		t.Errorf("first again: %v", err)
+	}
+	if err := put(1, second); err != nil || s.Epoch() != 2 {
+		t.Errorf("second: %v, epoch %d", err, s.Epoch())
+	}
+	other := grown(t, nil, sighted("x", "9"))
+	other.Epoch = 3
+	if err := put(2, other); err == nil || errors.Is(err, errStale) {
+		t.Errorf("view of another cluster: %v", err)
+	}
+}
+
+// A voter may pull a view before the log brings it: what its machine answers must not depend on that.
+func TestApplyDoesNotDependOnWhatWasPulled(t *testing.T) {
+	first := grown(t, nil, sighted("a", "1"))
+	second := grown(t, first, sighted("a", "1"), sighted("b", "2"))
+	one, err := encodeChange(0, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := encodeChange(1, second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, ahead := NewViews(nil), NewViews(nil)
+	if _, err := ahead.Learn(second); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range [][]byte{one, two} {
+		if a, b := plain.Apply(c), ahead.Apply(c); !bytes.Equal(a, b) {
+			t.Errorf("replies differ: %s and %s", a, b)
+		}
+	}
+	if ahead.Epoch() != 2 {
+		t.Errorf("epoch %d: what was pulled went back", ahead.Epoch())
+	}
+}
+
+func TestViewsSurviveASnapshot(t *testing.T) {
+	s := NewViews(nil)
+	c, err := encodeChange(0, grown(t, nil, sighted("a", "1")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Apply(c)
+	write, err := s.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := write(&b); err != nil {
+		t.Fatal(err)
+	}
+	got := NewViews(nil)
+	if err := got.Restore(&b); err != nil || got.Epoch() != 1 {
+		t.Errorf("restored epoch %d: %v", got.Epoch(), err)
+	}
+	if err := NewViews(nil).Restore(new(bytes.Buffer)); err != nil {
+		t.Errorf("an empty snapshot: %v", err)
+	}
+}
+
+func TestAdoptComesBeforeTheViewIsInForce(t *testing.T) {
+	var s *Views
+	calls := 0
+	s = NewViews(func(previous, next *View) {
+		calls++
+		if s.Current() != previous || next.Epoch != epochOf(previous)+1 {
+			t.Errorf("adopting %d while %d is in force", next.Epoch, s.Epoch())
+		}
+	})
+	first := grown(t, nil, sighted("a", "1"))
+	for range 2 {
+		if _, err := s.Learn(first); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if calls != 1 {
+		t.Errorf("adopted %d times", calls)
+	}
+}

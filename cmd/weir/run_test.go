@@ -1,0 +1,304 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/ring"
+)
+
+// outcome is what a call of the program left behind.
+type outcome struct {
+	code     int
+	out, err string
+}
+
+func weir(t *testing.T, args ...string) outcome {
+	t.Helper()
+	var out, err bytes.Buffer
+	code := run(t.Context(), args, &out, &err)
+	return outcome{code, out.String(), err.String()}
+}
+
+// want checks the exit code and that the words stand in what was printed, wherever.
+func (o outcome) want(t *testing.T, code int, words ...string) {
+	t.Helper()
+	if o.code != code {
+		t.Errorf("exit code %d, want %d; stdout:\n%s\nstderr:\n%s", o.code, code, o.out, o.err)
+	}
+	for _, w := range words {
+		if !strings.Contains(o.out+o.err, w) {
+			t.Errorf("nothing printed has %q; stdout:\n%s\nstderr:\n%s", w, o.out, o.err)
+		}
+	}
+}
+
+// wantOut checks standard output to the byte.
+func (o outcome) wantOut(t *testing.T, code int, out string) {
+	t.Helper()
+	if o.code != code || o.out != out || o.err != "" {
+		t.Errorf("exit code %d, stdout:\n%s\nstderr:\n%s\nwant code %d and:\n%s", o.code, o.out, o.err, code, out)
+	}
+}
+
+// exchange is one question the node of a test expects, and its answer.
+type exchange struct {
+	asked  string // method, path and body
+	status int
+	answer string
+}
+
+// listen starts a node that knows nothing but the exchange and returns its --addr flag.
+func listen(t *testing.T, e exchange) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if got := strings.TrimSpace(r.Method + " " + r.URL.Path + " " + string(body)); got != e.asked {
+			t.Errorf("asked %s\nwant  %s", got, e.asked)
+		}
+		if r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/v1/accounts") && r.Header.Get("Idempotency-Key") == "" {
+			t.Errorf("%s came without an Idempotency-Key", r.URL.Path)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if e.status >= 400 {
+			w.Header().Set("Content-Type", "application/problem+json")
+		}
+		w.Header().Set("ETag", `"3"`)
+		w.WriteHeader(e.status)
+		io.WriteString(w, e.answer)
+	}))
+	t.Cleanup(s.Close)
+	return "--addr=" + s.URL
+}
+
+func file(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestWrongCallsExitWith64AndSayWhy(t *testing.T) {
+	t.Parallel()
+	rows := []struct{ args, words string }{
+		{"", "expected one of"},
+		{"chekc", "check"},
+		{"check", "user=alice"},
+		{"check demo", "at least one attribute"},
+		{"check demo alice", `attribute "alice": expected name=value`},
+		{"check user=a user=b", "attribute user is given twice"},
+		{"check user=a --mode gulp", "consume"},
+		{"check user=a --cost requests=x", "--cost"},
+		{"check user=a --addr http://a/b", "expected host:port"},
+		{"check user=a --timeout 0s", "--timeout 0s must be positive"},
+		{"check user=a -o xml", "json"},
+		{"credits grant alice gold 1", "promo"},
+		{"credits grant alice promo 0.0000001", "6 digits"},
+		{"credits debit alice", "amount"},
+		{"serve --voter perhaps", "--voter"},
+		{"serve --log-level loud", "--log-level"},
+		{"serve --config /none/such.yaml", "read --config"},
+	}
+	for _, r := range rows {
+		weir(t, strings.Fields(r.args)...).want(t, exitUsage, "weir: ", r.words)
+	}
+}
+
+func TestHelpOfEveryCommandHasExamples(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{
+		"dev", "serve", "check", "members", "home", "policy check", "policy apply", "policy show",
+		"credits open", "credits grant", "credits debit", "credits balance",
+	} {
+		weir(t, append(strings.Fields(command), "-h")...).want(t, exitOK, "Usage: weir "+command, "Examples:", "\n    weir "+command)
+	}
+	weir(t, "--help").want(t, exitOK, "Usage: weir <command>", "weir dev", "  credits balance    Show", "$WEIR_ADDR")
+	weir(t, "demo", "-h").want(t, exitOK, "kill -9", "Exit code: 0")
+	weir(t, "serve", "-h").want(t, exitOK, "--name", "--data-dir", `--http-addr="127.0.0.1:8080"`, `--grpc-addr="127.0.0.1:8081"`,
+		`--gossip-addr="127.0.0.1:7946"`, `--peer-addr="127.0.0.1:7947"`, "--advertise", "--join", "--bootstrap-expect=N", "--voter",
+		"--zone", "--policy=FILE", "--drain-timeout", "WEIR_DATA_DIR")
+}
+
+func TestVersionPrintsTextOrJSON(t *testing.T) {
+	t.Parallel()
+	weir(t, "version").want(t, exitOK, "weir ", "go1.")
+	var b build
+	if err := json.Unmarshal([]byte(weir(t, "version", "-o", "json").out), &b); err != nil || b.Version == "" || b.Platform == "" {
+		t.Errorf("version as JSON: %+v, %v", b, err)
+	}
+}
+
+func TestCheckPrintsTheDecisionAndExitsByIt(t *testing.T) {
+	t.Parallel()
+	asked := `POST /v1/check {"domain":"demo","attributes":{"user":"alice"},"mode":"CONSUME"}`
+	addr := listen(t, exchange{asked, 200, `{"verdict":"ALLOW","reason":"OK_CREDIT","sources":[` +
+		`{"source":"CREDIT","meter":"requests","amount":1,"credits_micros":10000,"grant":"g1"}],` +
+		`"limits":[{"name":"user-rpm","limit":5,"remaining":0,"reset_ms":61400}],"policy_version":3,"home":"n2","epoch":7}`})
+	weir(t, addr, "check", "user=alice").wantOut(t, exitOK, `ALLOW   OK_CREDIT
+source  1 requests from CREDIT for 0.01 credits, grant g1
+limit   user-rpm 5: 0 left, full in 1m1s
+home    n2, epoch 7, policy 3
+`)
+	denial := `{"verdict":"DENY","reason":"CREDITS_EXHAUSTED","message":"Nothing is left.","remedy":"buy","retry_after_ms":1500,` +
+		`"policy_version":3,"home":"n2","epoch":7,"explain":[{"rule":"user-rpm","result":"refused","detail":"0 left"}]}`
+	weir(t, listen(t, exchange{asked, 402, denial}), "check", "demo", "user=alice").wantOut(t, exitDenied, `DENY     CREDITS_EXHAUSTED
+message  Nothing is left.
+remedy   buy
+retry    after 1.5s
+rule     user-rpm: refused  0 left
+home     n2, epoch 7, policy 3
+`)
+	var d client.Decision
+	o := weir(t, listen(t, exchange{asked, 402, denial}), "check", "user=alice", "-o", "json")
+	if err := json.Unmarshal([]byte(o.out), &d); err != nil || d.Reason != "CREDITS_EXHAUSTED" || d.Status != 402 || o.code != exitDenied {
+		t.Errorf("exit code %d, %+v, %v", o.code, d, err)
+	}
+}
+
+func TestCheckSendsItsFlags(t *testing.T) {
+	t.Parallel()
+	addr := listen(t, exchange{
+		`POST /v1/check {"domain":"llm","attributes":{"model":"large","user":"a=b"},"cost":{"requests":1,"tokens":500},` +
+			`"idempotency_key":"K","ticket":"T","max_wait_ms":2000,"mode":"PEEK","explain":true}`, 202,
+		`{"verdict":"QUEUE","reason":"QUEUED","ticket":"T2","wait_ms":900,"degrade":{"model":"small"},"reservation":"r-1"}`,
+	})
+	weir(t, "check", "llm", "user=a=b", "model=large", "--cost", "requests=1,tokens=500", "--mode", "peek", "--explain",
+		"--key", "K", "--max-wait", "2s", "--ticket", "T", addr).
+		want(t, exitDenied, "QUEUE", "T2, wait 900ms", "model=small", "r-1", "home      -, epoch 0")
+}
+
+func TestNoDecisionExitsWith2AndSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	ports, held, err := freePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	nobody := loopback(ports[0])
+	weir(t, "check", "user=alice", "--addr", nobody).want(t, exitFailed, "weir: no decision", nobody, "is a node running there?", "weir dev")
+	asked := `POST /v1/check {"domain":"nope","attributes":{"user":"alice"},"mode":"CONSUME"}`
+	addr := listen(t, exchange{asked, 400, `{"status":400,"detail":"unknown domain nope"}`})
+	weir(t, "check", "nope", "user=alice", addr).want(t, exitFailed, "status 400: unknown domain nope")
+	addr = listen(t, exchange{asked, 200, `{"verdict":"ALLOW","reason":"OK"}`})
+	weir(t, "check", "nope", "user=alice", strings.Replace(addr, "=", "="+nobody+",", 1)).want(t, exitOK, "ALLOW")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if code := run(ctx, []string{"check", "user=a", addr}, io.Discard, io.Discard); code != exitFailed {
+		t.Errorf("interrupted: exit code %d, want %d", code, exitFailed)
+	}
+}
+
+func TestAddressesComeFromTheEnvironment(t *testing.T) {
+	addr := listen(t, exchange{`GET /v1/accounts/alice`, 200, `{"id":"alice","balance_micros":20000}`})
+	t.Setenv("WEIR_ADDR", strings.TrimPrefix(addr, "--addr="))
+	weir(t, "credits", "balance", "alice").want(t, exitOK, "balance  0.02")
+}
+
+// twoNodes is a view in which n2 is the home of everything and n1 the deputy.
+func twoNodes(t *testing.T) exchange {
+	t.Helper()
+	v := client.View{
+		Epoch: 7, Cluster: "c1", Leader: "n1", PolicyVersion: 3, Hash: "xxhash64", Partitions: ring.Partitions,
+		Members: []client.Member{
+			{Name: "n1", HTTP: "h1:1", GRPC: "g1:1", Peer: "p1:1", Standing: "steady", Alive: true, Voter: true},
+			{Name: "n2", HTTP: "h2:1", GRPC: "g2:1", Peer: "p2:1", Zone: "b", Standing: "absent"},
+		},
+		Homes: make([]uint16, ring.Partitions), Deputies: make([]uint16, ring.Partitions),
+	}
+	for i := range v.Homes {
+		v.Homes[i] = 1
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exchange{"GET /v1/view", 200, string(text)}
+}
+
+func TestMembersAndHomePrintTheView(t *testing.T) {
+	t.Parallel()
+	addr := listen(t, twoNodes(t))
+	weir(t, "members", addr).wantOut(t, exitOK, `cluster c1, epoch 7, leader n1, policy 3
+NAME  ALIVE  STANDING  VOTER  HOMES  DEPUTY  HTTP  GRPC  PEER  ZONE
+n1    yes    steady    yes    0      4096    h1:1  g1:1  p1:1  -
+n2    no     absent    no     4096   0       h2:1  g2:1  p2:1  b
+`)
+	p := ring.Partition("llm", "alice")
+	weir(t, "home", "alice", "--domain", "llm", addr).wantOut(t, exitOK, fmt.Sprintf(`account  alice in llm, partition %d
+home     n2 (http h2:1)
+deputy   n1 (http h1:1)
+epoch    7
+`, p))
+	var place client.Place
+	if err := json.Unmarshal([]byte(weir(t, "home", "alice", addr, "-o", "json").out), &place); err != nil || place.Home.Name != "n2" {
+		t.Errorf("place as JSON: %+v, %v", place, err)
+	}
+}
+
+func TestPolicyCommands(t *testing.T) {
+	t.Parallel()
+	text := "version: 1\n"
+	path := file(t, "p.yaml", text)
+	addr := listen(t, exchange{"GET /v1/policy", 200, text})
+	if o := weir(t, "policy", "show", addr); o != (outcome{exitOK, text, "version 3\n"}) {
+		t.Errorf("policy show: %+v", o)
+	}
+	weir(t, "policy", "show", addr, "-o", "json").wantOut(t, exitOK, "{\n  \"version\": 3,\n  \"text\": \"version: 1\\n\"\n}\n")
+	addr = listen(t, exchange{"PUT /v1/policy version: 1", 200, `{"version":4}`})
+	weir(t, "policy", "apply", path, addr).want(t, exitOK, "in force as version 4")
+	addr = listen(t, exchange{"PUT /v1/policy version: 1", 400, `{"detail":"no","errors":[{"file":"x","line":1,"column":2,"message":"no domains"},{"file":"x","line":3,"column":4,"message":"bad"}]}`})
+	weir(t, "policy", "apply", path, addr).want(t, exitFailed, path+":1:2: no domains\n"+path+":3:4: bad")
+	addr = listen(t, exchange{"PUT /v1/policy version: 1", 412, `{"detail":"version 5 is in force"}`})
+	weir(t, "policy", "apply", path, "--if-match", "4", addr).want(t, exitFailed, "status 412: version 5 is in force")
+
+	weir(t, "policy", "check", file(t, "demo.yaml", string(demoPolicy))).want(t, exitOK, "demo.yaml is a policy")
+	bad := file(t, "bad.yaml", "version: 1\ndomains:\n  demo: {acount: [user]}\n")
+	weir(t, "policy", "check", bad).want(t, exitFailed, bad+":3:")
+	weir(t, "policy", "check", "/none/such.yaml").want(t, exitFailed, "read the policy")
+}
+
+func TestCreditsCommands(t *testing.T) {
+	t.Parallel()
+	done := `{"outcome":"done","account":"alice","seq":4,"amount_micros":50000,"balance_after_micros":70000,` +
+		`"parts":[{"kind":"promo","grant":"g","amount_micros":50000}],"index":9,"term":2,"replayed":true}`
+	addr := listen(t, exchange{`POST /v1/accounts {"id":"alice","plan":"free","labels":{"a":"b"},"use_credits":false,"overdraft_micros":1500000}`, 201, done})
+	weir(t, "credits", "open", "alice", "--plan", "free", "--label", "a=b", "--no-use-credits", "--overdraft", "1.5", addr).want(t, exitOK, "done")
+	addr = listen(t, exchange{`POST /v1/accounts/alice/grants {"id":"g","kind":"promo","amount_micros":50000,"priority":2,"expires":"2027-01-31T00:00:00Z"}`, 200, done})
+	weir(t, "credits", "grant", "alice", "promo", "0.05", "--id", "g", "--priority", "2", "--expires", "2027-01-31T00:00:00Z", "--key", "k", addr).
+		wantOut(t, exitOK, `done     alice (a repetition: this is the first receipt)
+amount   0.05
+part     0.05 promo, grant g
+balance  0.07
+seq      4, index 9, term 2
+`)
+	debit := `POST /v1/accounts/alice/debits {"amount_micros":3000000,"order":["credit","promo"],"memo":"m"}`
+	addr = listen(t, exchange{debit, 402, `{"status":402,"detail":"too little","outcome":"insufficient","account":"alice"}`})
+	weir(t, "credits", "debit", "alice", "3", "--order", "credit,promo", "--memo", "m", addr).want(t, exitDenied, "insufficient", "too little")
+	addr = listen(t, exchange{debit, 503, `{"detail":"no leader"}`})
+	weir(t, "credits", "debit", "alice", "3", "--order", "credit,promo", "--memo", "m", "--key", "K7", addr).
+		want(t, exitFailed, "perhaps written", "--key K7", "no leader")
+	addr = listen(t, exchange{debit, 409, `{"detail":"another debit"}`})
+	weir(t, "credits", "debit", "alice", "3", "--order", "credit,promo", "--memo", "m", addr).want(t, exitFailed, "not written", "another debit")
+	addr = listen(t, exchange{"GET /v1/accounts/alice", 200, `{"id":"alice","plan":"free","balance_micros":-1,"by_kind":{"credit":0,"included":5,"promo":7},` +
+		`"grants":[{"id":"g","kind":"promo","amount_micros":50000,"remaining_micros":7,"expires":"2027-01-31T00:00:00Z"}],"seq":4,"index":9,"term":2}`})
+	weir(t, "credits", "balance", "alice", addr).wantOut(t, exitOK, `account   alice, plan free
+balance   -0.000001
+included  0.000005
+promo     0.000007
+credit    0
+grant     g promo: 0.000007 of 0.05 left, until 2027-01-31T00:00:00Z
+seq       4, index 9, term 2
+`)
+}

@@ -1,0 +1,134 @@
+package group
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Status is what this server knows of itself and the group.
+type Status struct {
+	State        string // Follower, Candidate, Leader, Shutdown; Stopped before Run
+	Term         uint64
+	LastIndex    uint64 // of the log here
+	CommitIndex  uint64 // of what is known here to be agreed
+	AppliedIndex uint64 // of the last entry whose commands, or members, have been consumed; the library's own entries do not count
+	Voters       int
+	Servers      int
+}
+
+// ID returns the id of this server: the name of the node and the id of its storage.
+func (g *Group) ID() string { return g.cfg.Name + "/" + g.stores.ID }
+
+// HasState tells whether this server knows anything of a group: then it must not be bootstrapped.
+func (g *Group) HasState() bool {
+	r := g.raft.Load()
+	return g.had || r != nil && (r.LastIndex() > 0 || r.CurrentTerm() > 0)
+}
+
+// Bootstrap makes a new group of servers. Every server in it may be told so, with the same list; each must be
+// without state, or it returns ErrHasState. Run must run.
+func (g *Group) Bootstrap(ctx context.Context, servers []Server) error {
+	var members raft.Configuration
+	for _, s := range servers {
+		suffrage := raft.Nonvoter
+		if s.Voter {
+			suffrage = raft.Voter
+		}
+		members.Servers = append(members.Servers, raft.Server{
+			ID: raft.ServerID(s.ID), Address: raft.ServerAddress(s.Name), Suffrage: suffrage,
+		})
+	}
+	err := g.order(ctx, func(r *raft.Raft, _ time.Duration) raft.Future { return r.BootstrapCluster(members) })
+	if err != nil {
+		return fmt.Errorf("bootstrap group of %d: %w", len(servers), err)
+	}
+	return nil
+}
+
+// Leading tells whether this server leads and has applied all that earlier leaders committed. It may be true
+// for a moment after another was elected: who acts on it must have a quorum confirm it, or propose.
+func (g *Group) Leading() bool {
+	r := g.raft.Load()
+	// The state before the term: a term that has passed its barrier and is current was so when the state was read.
+	return r != nil && r.State() == raft.Leader && r.CurrentTerm() == g.readyTerm.Load()
+}
+
+// Leader returns the name of the node that leads, as far as this server knows.
+func (g *Group) Leader() (name string, known bool) {
+	r := g.raft.Load()
+	if r == nil {
+		return "", false
+	}
+	address, _ := r.LeaderWithID()
+	return string(address), address != ""
+}
+
+// Changes returns a channel that is signalled after the leader, the members, or Leading may have changed.
+// Signals that nobody took are one. It is for one receiver, and is never closed.
+func (g *Group) Changes() <-chan struct{} { return g.changes }
+
+// Servers returns the newest configuration that this server has, which may not be committed yet.
+func (g *Group) Servers() ([]Server, error) {
+	r := g.raft.Load()
+	if r == nil {
+		return nil, fmt.Errorf("list servers: %w", ErrStopped)
+	}
+	members := r.GetConfiguration()
+	if err := members.Error(); err != nil {
+		return nil, fmt.Errorf("list servers: %w", refine(err))
+	}
+	var servers []Server
+	for _, s := range members.Configuration().Servers {
+		servers = append(servers, Server{ID: string(s.ID), Name: string(s.Address), Voter: s.Suffrage == raft.Voter})
+	}
+	return servers, nil
+}
+
+// AddServer adds a server, or makes a member a voter, and returns when that is committed. It does not take a
+// vote away. Only the leader can.
+func (g *Group) AddServer(ctx context.Context, s Server) error {
+	err := g.order(ctx, func(r *raft.Raft, wait time.Duration) raft.Future {
+		if s.Voter {
+			return r.AddVoter(raft.ServerID(s.ID), raft.ServerAddress(s.Name), 0, wait)
+		}
+		return r.AddNonvoter(raft.ServerID(s.ID), raft.ServerAddress(s.Name), 0, wait)
+	})
+	if err != nil {
+		return fmt.Errorf("add server %s: %w", s.ID, err)
+	}
+	return nil
+}
+
+// RemoveServer removes the server with this id and returns when that is committed. A leader that removes
+// itself steps down. Only the leader can. That id is not a member is no error.
+func (g *Group) RemoveServer(ctx context.Context, id string) error {
+	err := g.order(ctx, func(r *raft.Raft, wait time.Duration) raft.Future {
+		return r.RemoveServer(raft.ServerID(id), 0, wait)
+	})
+	if err != nil {
+		return fmt.Errorf("remove server %s: %w", id, err)
+	}
+	return nil
+}
+
+// Status returns how things stand; its numbers are read one after the other.
+func (g *Group) Status() Status {
+	r := g.raft.Load()
+	if r == nil {
+		return Status{State: "Stopped"}
+	}
+	s := Status{
+		State: r.State().String(), Term: r.CurrentTerm(), AppliedIndex: g.replica.consumed.Load(),
+		CommitIndex: r.CommitIndex(), LastIndex: r.LastIndex(),
+	}
+	for _, member := range r.GetConfiguration().Configuration().Servers {
+		s.Servers++
+		if member.Suffrage == raft.Voter {
+			s.Voters++
+		}
+	}
+	return s
+}

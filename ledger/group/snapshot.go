@@ -1,0 +1,218 @@
+package group
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// A snapshot is a stream of all machines, each a section, in the order of their names:
+//
+//	head:    magic 8 bytes | index 8 | wall ns 8, or the least number for none | sections 2 | CRC 4 of the head
+//	section: name length 1, name | frames | a frame of length 0 whose CRC is that of the whole section, name included
+//	frame:   length 4 | CRC 4 of its bytes | bytes, at most 256 KiB
+//
+// Numbers are big endian, sums are CRC-32C. A machine sees only bytes whose frame was checked.
+const (
+	snapshotMagic     = "WEIRGRP\x01" // the last byte is the version
+	snapshotHeadBytes = len(snapshotMagic) + 8 + 8 + 2 + 4
+	frameBytesMax     = 256 << 10
+	sectionsMax       = 256
+	wallNone          = -1 << 63
+)
+
+var (
+	errSnapshotBad = errors.New("snapshot is malformed")
+	castagnoli     = crc32.MakeTable(crc32.Castagnoli)
+)
+
+type section struct {
+	name  string
+	write func(io.Writer) error
+}
+
+type snapshot struct {
+	index    uint64
+	wall     time.Time // zero before the first entry
+	sections []section
+}
+
+var _ raft.FSMSnapshot = (*snapshot)(nil)
+
+// Persist writes the stream. It runs beside Apply.
+func (s *snapshot) Persist(sink raft.SnapshotSink) error {
+	if err := s.writeTo(sink); err != nil {
+		return errors.Join(fmt.Errorf("write snapshot at %d: %w", s.index, err), sink.Cancel())
+	}
+	if err := sink.Close(); err != nil {
+		return fmt.Errorf("close snapshot at %d: %w", s.index, err)
+	}
+	return nil
+}
+
+// Release has nothing to free.
+func (s *snapshot) Release() {}
+
+func (s *snapshot) writeTo(w io.Writer) error {
+	head := append(make([]byte, 0, snapshotHeadBytes), snapshotMagic...)
+	head = binary.BigEndian.AppendUint64(head, s.index)
+	wall := int64(wallNone)
+	if !s.wall.IsZero() {
+		wall = s.wall.UnixNano()
+	}
+	head = binary.BigEndian.AppendUint64(head, uint64(wall))
+	head = binary.BigEndian.AppendUint16(head, uint16(len(s.sections)))
+	head = binary.BigEndian.AppendUint32(head, crc32.Checksum(head, castagnoli))
+	if _, err := w.Write(head); err != nil {
+		return err
+	}
+	for _, part := range s.sections {
+		if _, err := w.Write(append([]byte{byte(len(part.name))}, part.name...)); err != nil {
+			return err
+		}
+		frames := &frameWriter{to: w, sum: crc32.Checksum([]byte(part.name), castagnoli)}
+		buffered := bufio.NewWriterSize(frames, frameBytesMax)
+		if err := errors.Join(part.write(buffered), buffered.Flush(), frames.end()); err != nil {
+			return fmt.Errorf("section %s: %w", part.name, err)
+		}
+	}
+	return nil
+}
+
+// frameWriter writes frames of one section.
+type frameWriter struct {
+	to  io.Writer
+	sum uint32 // of the section so far
+}
+
+// Write makes frames of b.
+func (f *frameWriter) Write(b []byte) (int, error) {
+	written := 0
+	for len(b) > written {
+		part := b[written:min(len(b), written+frameBytesMax)]
+		if err := f.frame(len(part), crc32.Checksum(part, castagnoli)); err != nil {
+			return written, err
+		}
+		count, err := f.to.Write(part)
+		written += count
+		if err != nil {
+			return written, err
+		}
+		f.sum = crc32.Update(f.sum, castagnoli, part)
+	}
+	return written, nil
+}
+
+func (f *frameWriter) end() error { return f.frame(0, f.sum) }
+
+func (f *frameWriter) frame(length int, sum uint32) error {
+	_, err := f.to.Write(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, uint32(length)), sum))
+	return err
+}
+
+// restored is the head of a snapshot that was read whole.
+type restored struct {
+	index    uint64
+	wall     time.Time
+	machines int
+}
+
+// readSnapshot gives each section to restore, which must read it to its end, and accepts only a stream that
+// is complete, in order, and has nothing behind it.
+func readSnapshot(from io.Reader, restore func(name string, r io.Reader) error) (restored, error) {
+	var head [snapshotHeadBytes]byte
+	if _, err := io.ReadFull(from, head[:]); err != nil {
+		return restored{}, fmt.Errorf("read head: %w: %v", errSnapshotBad, err)
+	}
+	magic, numbers := head[:len(snapshotMagic)], head[len(snapshotMagic):]
+	s := restored{index: binary.BigEndian.Uint64(numbers), machines: int(binary.BigEndian.Uint16(numbers[16:]))}
+	sum := crc32.Checksum(head[:snapshotHeadBytes-4], castagnoli)
+	if string(magic) != snapshotMagic || binary.BigEndian.Uint32(numbers[18:]) != sum || s.machines > sectionsMax {
+		return restored{}, fmt.Errorf("read head: %w", errSnapshotBad)
+	}
+	if wall := int64(binary.BigEndian.Uint64(numbers[8:])); wall != wallNone {
+		s.wall = time.Unix(0, wall).UTC()
+	}
+	last := ""
+	for range s.machines {
+		name, err := readName(from)
+		if err != nil || name <= last {
+			return restored{}, fmt.Errorf("read section after %q: %w: %v", last, errSnapshotBad, err)
+		}
+		frames := &frameReader{from: from, sum: crc32.Checksum([]byte(name), castagnoli)}
+		if err := restore(name, frames); err != nil {
+			return restored{}, fmt.Errorf("restore section %s: %w", name, err)
+		}
+		if _, err := frames.Read(make([]byte, 1)); err != io.EOF {
+			return restored{}, fmt.Errorf("read end of section %s: %w: %v", name, errSnapshotBad, err)
+		}
+		last = name
+	}
+	if _, err := io.ReadFull(from, head[:1]); err != io.EOF {
+		return restored{}, fmt.Errorf("read end: %w: %v", errSnapshotBad, err)
+	}
+	return s, nil
+}
+
+func readName(from io.Reader) (string, error) {
+	var b [1 + machineNameBytesMax]byte
+	if _, err := io.ReadFull(from, b[:1]); err != nil {
+		return "", err
+	}
+	if b[0] == 0 || b[0] > machineNameBytesMax {
+		return "", errSnapshotBad
+	}
+	name := b[1 : 1+b[0]]
+	_, err := io.ReadFull(from, name)
+	return string(name), err
+}
+
+// frameReader reads the bytes of one section, each frame checked before any of it is handed on.
+type frameReader struct {
+	from io.Reader
+	sum  uint32
+	rest []byte // of the frame that was read last
+	err  error  // sticky: io.EOF at the end of the section
+}
+
+// Read returns bytes of one frame.
+func (f *frameReader) Read(b []byte) (int, error) {
+	for len(f.rest) == 0 && f.err == nil {
+		f.next()
+	}
+	if len(f.rest) == 0 {
+		return 0, f.err
+	}
+	count := copy(b, f.rest)
+	f.rest = f.rest[count:]
+	return count, nil
+}
+
+func (f *frameReader) next() {
+	var head [8]byte
+	if _, err := io.ReadFull(f.from, head[:]); err != nil {
+		f.err = fmt.Errorf("read frame: %w: %v", errSnapshotBad, err) // an early end must not look like io.EOF
+		return
+	}
+	length, sum := binary.BigEndian.Uint32(head[:]), binary.BigEndian.Uint32(head[4:])
+	switch {
+	case length > frameBytesMax, length == 0 && sum != f.sum:
+		f.err = fmt.Errorf("read frame of %d bytes: %w", length, errSnapshotBad)
+		return
+	case length == 0:
+		f.err = io.EOF
+		return
+	}
+	f.rest = make([]byte, length)
+	if _, err := io.ReadFull(f.from, f.rest); err != nil || crc32.Checksum(f.rest, castagnoli) != sum {
+		f.rest, f.err = nil, fmt.Errorf("read frame of %d bytes: %w: %v", length, errSnapshotBad, err)
+		return
+	}
+	f.sum = crc32.Update(f.sum, castagnoli, f.rest)
+}

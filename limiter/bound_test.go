@@ -1,0 +1,180 @@
+package limiter
+
+import (
+	"maps"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func TestTableHoldsWhatAMapHolds(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		var tb table
+		twin := map[Key]bucket{}
+		now := int64(0)
+		for range rapid.IntRange(1, 300).Draw(t, "steps") {
+			k := Key{Lo: rapid.Uint64Range(0, 200).Draw(t, "key")}
+			switch rapid.IntRange(0, 4).Draw(t, "op") {
+			case 0:
+				now += rapid.Int64Range(0, 40).Draw(t, "step")
+				before := maps.Clone(twin)
+				maps.DeleteFunc(twin, func(k Key, b bucket) bool { return now >= b.expires && tb.find(k) != nil })
+				dead := 0
+				for range tb.pages { // a page at a time, and shrinking: no more than all of them
+					dead += tb.sweep(now)
+				}
+				for k, b := range before {
+					if now >= b.expires && tb.find(k) != nil {
+						twin[k] = b // not come by yet
+					}
+				}
+				if dead != len(before)-len(twin) {
+					t.Fatalf("swept %d of %d, %d are left", dead, len(before), len(twin))
+				}
+			default:
+				b := bucket{now + rapid.Int64Range(1, 60).Draw(t, "life"), rapid.Int64().Draw(t, "count")}
+				if held := tb.find(k); held != nil {
+					*held = b
+				} else {
+					tb.insert(k, b)
+				}
+				twin[k] = b
+			}
+			if tb.len != len(twin) {
+				t.Fatalf("%d buckets, want %d", tb.len, len(twin))
+			}
+			for k := range uint64(201) {
+				b, held := twin[Key{Lo: k}]
+				if got := tb.find(Key{Lo: k}); (got != nil) != held || held && *got != b {
+					t.Fatalf("key %d is %v, want %v", k, got, b)
+				}
+			}
+		}
+		for range 3*len(tb.pages) + 1 {
+			tb.sweep(now + 100)
+		}
+		if tb.len != 0 || tb.pages != nil {
+			t.Fatalf("%d dead buckets are left on %d pages", tb.len, len(tb.pages))
+		}
+	})
+}
+
+func TestFullStoreNeverEvictsALiveBucket(t *testing.T) {
+	t.Parallel()
+	l := &Limit{TokenBucket, 1, time.Second, 10}
+	s := NewStore(Config{BucketsMax: 100})
+	for k := range uint64(100) {
+		admits(t, s, start, l, k, 5, Taken)
+	}
+	for k := uint64(100); k < 300; k++ {
+		admits(t, s, start, l, k, 1, Full)
+		takes := one(l, k, 1)
+		if o, _ := s.Peek(0, start, takes); o != Full {
+			t.Errorf("peek: %v", o)
+		}
+		if s.Charge(0, start, takes); takes[0].Taken != 0 {
+			t.Errorf("charged %d to a bucket there is no room for", takes[0].Taken)
+		}
+	}
+	admits(t, s, start, l, 300, 11, Refused) // a limit that refuses needs no room
+	admits(t, s, start, l, 300, 0, Taken)
+	if takes := append(one(l, 1, 1), one(l, 300, 1)...); s.Len() != 100 {
+		t.Error(s.Len())
+	} else if o, _ := s.Take(0, start, takes); o != Full || takes[0].Taken != 0 {
+		t.Errorf("%v %+v", o, takes)
+	}
+	for k := range uint64(100) {
+		room(t, s, start, l, k, 5)
+	}
+}
+
+func TestDeadBucketsOfAnyPartitionMakeRoom(t *testing.T) {
+	t.Parallel()
+	l := &Limit{TokenBucket, 1, time.Second, 10}
+	later := start + int64(2*time.Second)
+	for _, way := range []string{"take", "charge"} {
+		s := NewStore(Config{BucketsMax: 1000})
+		for k := range uint64(1000) {
+			s.Take(uint16(k*4), start, one(l, k, 1+9*int64(k%2))) // every other one is alive later
+		}
+		added := int64(0)
+		for k := range uint64(2000) {
+			takes := one(l, k, 1)
+			if way == "charge" {
+				s.Charge(1, later, takes)
+			} else {
+				s.Take(1, later, takes)
+			}
+			added += takes[0].Taken
+		}
+		if added != 500 || s.Len() != 1000 {
+			t.Errorf("%s: %d new buckets, %d in all, want 500 in the place of the dead", way, added, s.Len())
+		}
+		for k := uint64(1); k < 1000; k += 2 {
+			takes := one(l, k, 0)
+			if s.Peek(uint16(k*4), later, takes); takes[0].Remaining != 2 {
+				t.Fatalf("%s: live bucket %d has %d left, want 2", way, k, takes[0].Remaining)
+			}
+		}
+	}
+}
+
+func TestPeekAddsNoBucket(t *testing.T) {
+	t.Parallel()
+	l := &Limit{TokenBucket, 1, time.Second, 10}
+	s := NewStore(Config{BucketsMax: 1})
+	for range 2 {
+		if o, _ := s.Peek(0, start, one(l, 1, 1)); o != Taken || s.Len() != 0 {
+			t.Errorf("%v, then %d buckets", o, s.Len())
+		}
+	}
+}
+
+// TestMemoryFollowsLiveKeys sends keys that live for a thousand takes through one partition, then leaves it idle.
+func TestMemoryFollowsLiveKeys(t *testing.T) {
+	t.Parallel()
+	l := &Limit{TokenBucket, 1, time.Second, 10}
+	s := NewStore(DefaultConfig())
+	now := start
+	for k := range uint64(20_000) {
+		now += int64(time.Millisecond)
+		s.Take(0, now, one(l, k, 1))
+		if k > 2000 && s.Len() > 2000 {
+			t.Fatalf("%d buckets after %d takes, 1000 are live", s.Len(), k)
+		}
+	}
+	hand := s.hand.Load()
+	for range 10 * sweepEvery {
+		s.Take(1, now, one(l, 1, 1))
+	}
+	if swept := s.hand.Load() - hand; swept != 10 {
+		t.Errorf("%d takes swept %d pages of other partitions, want 10", 10*sweepEvery, swept)
+	}
+	now += int64(time.Hour)
+	for range 1000 * partitions {
+		if s.sweepNext(now); s.partitions[0].table.pages == nil {
+			break
+		}
+	}
+	if s.Len() != 0 {
+		t.Errorf("after an hour of sweeping %d buckets are left", s.Len())
+	}
+}
+
+func TestDropForgetsOnePartition(t *testing.T) {
+	t.Parallel()
+	l := &Limit{TokenBucket, 1, time.Second, 10}
+	s := NewStore(DefaultConfig())
+	admits(t, s, start, l, 1, 10, Taken)
+	s.Take(1, start, one(l, 2, 10))
+	s.Drop(0)
+	if s.Len() != 1 {
+		t.Errorf("%d buckets left, want 1", s.Len())
+	}
+	admits(t, s, start, l, 1, 10, Taken)
+	if o, _ := s.Take(1, start, one(l, 2, 1)); o != Refused {
+		t.Error("another partition was dropped")
+	}
+}

@@ -1,0 +1,124 @@
+package node_test
+
+import (
+	"fmt"
+	"testing"
+)
+
+// Three nodes form a cluster, agree on one home, and admit exactly the limit through any of them.
+func TestThreeNodesFormAndDecideAsOne(t *testing.T) {
+	simulate(t, 1, 3, func(s *sim) {
+		homes, allowed := map[string]int{}, 0
+		for i := range 30 {
+			a := s.check(s.nodes[i%3], `{"domain":"d","attributes":{"user":"alice"}}`)
+			homes[a.Home]++
+			if a.Verdict == "ALLOW" {
+				allowed++
+			} else if a.Reason != "RATE_LIMITED" || a.Status != 429 {
+				t.Errorf("refused with %+v", a)
+			}
+		}
+		if allowed != 10 || len(homes) != 1 {
+			t.Errorf("%d of 30 allowed by homes %v, want 10 by one", allowed, homes)
+		}
+	})
+}
+
+// A node is lost: after a moment the others decide for its accounts, and nobody's answers are errors.
+func TestALostNodesAccountsGoOn(t *testing.T) {
+	simulate(t, 2, 3, func(s *sim) {
+		lost := s.nodes[2]
+		user := s.userOf(lost.name)
+		body := fmt.Sprintf(`{"domain":"d","attributes":{"user":%q}}`, user)
+		s.crash(lost)
+		if a := s.check(s.nodes[0], body); a.Status != 200 || a.Reason != "FALLBACK_SHARE" {
+			t.Errorf("while the home is gone but not noticed: %+v", a)
+		}
+		s.until("the survivors agree on another home", func() bool {
+			a, b := s.check(s.nodes[0], body), s.check(s.nodes[1], body)
+			return a.Home != lost.name && a.Home == b.Home && a.Epoch == b.Epoch && a.Epoch > 1 &&
+				a.Reason != "FALLBACK_SHARE" && b.Reason != "FALLBACK_SHARE"
+		})
+	})
+}
+
+// A planned stop is heard of before the node stops answering: no check through the others falls back.
+func TestAGracefulStopCausesNoFallback(t *testing.T) {
+	simulate(t, 3, 3, func(s *sim) {
+		leaving := s.nodes[1]
+		body := fmt.Sprintf(`{"domain":"d","attributes":{"user":%q}}`, s.userOf(leaving.name))
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.stop(leaving)
+		}()
+		for ended := false; !ended; {
+			select {
+			case <-done:
+				ended = true
+			default:
+			}
+			if a := s.check(s.nodes[0], body); a.Reason != "OK" && a.Reason != "RATE_LIMITED" {
+				t.Fatalf("during the stop: %+v", a)
+			}
+		}
+		if a := s.check(s.nodes[2], body); a.Home == leaving.name {
+			t.Errorf("still decided by the stopped node: %+v", a)
+		}
+	})
+}
+
+// The same debit, repeated at every node while the leader is lost, is made once.
+func TestADebitIsMadeOnceAcrossALostLeader(t *testing.T) {
+	simulate(t, 4, 3, func(s *sim) {
+		var a answer
+		if status := s.call(s.nodes[0], "POST", "/v1/accounts", `{"id":"acme","use_credits":true}`, &a, "Idempotency-Key", "open"); status != 200 {
+			t.Fatalf("open: %d %+v", status, a)
+		}
+		if status := s.call(s.nodes[1], "POST", "/v1/accounts/acme/grants", `{"kind":"credit","amount_micros":5000000}`, &a, "Idempotency-Key", "grant"); status != 200 {
+			t.Fatalf("grant: %d %+v", status, a)
+		}
+		debit := func(m *simNode) receipt {
+			t.Helper()
+			var r receipt
+			s.ledger(m, "/v1/accounts/acme/debits", "debit-1", `{"amount_micros":1000000}`, &r)
+			return r
+		}
+		first := debit(s.nodes[0])
+		leader := s.leader()
+		s.crash(leader)
+		for i := range 6 {
+			if m := s.nodes[i%3]; m != leader {
+				again := debit(m)
+				again.Replayed = first.Replayed
+				if again != first {
+					t.Errorf("repeated at %s: %+v, first %+v", m.name, again, first)
+				}
+			}
+		}
+		if first.Balance != 4_000_000 {
+			t.Errorf("balance after %d", first.Balance)
+		}
+	})
+}
+
+// What the limits refuse is bought, through any node, until nothing is left.
+func TestChecksSpillIntoCredit(t *testing.T) {
+	simulate(t, 5, 3, func(s *sim) {
+		var a answer
+		s.call(s.nodes[0], "POST", "/v1/accounts", `{"id":"bob","use_credits":true}`, &a, "Idempotency-Key", "open")
+		s.call(s.nodes[1], "POST", "/v1/accounts/bob/grants", `{"id":"plan","kind":"included","amount_micros":1000000}`, &a, "Idempotency-Key", "g1")
+		s.call(s.nodes[2], "POST", "/v1/accounts/bob/grants", `{"id":"paid","kind":"credit","amount_micros":1000000}`, &a, "Idempotency-Key", "g2")
+		want := []string{"OK LIMIT", "OK LIMIT", "OK_CREDIT INCLUDED", "OK_CREDIT CREDIT", "CREDITS_EXHAUSTED"}
+		for i, w := range want {
+			a := s.check(s.nodes[i%3], `{"domain":"d","attributes":{"user":"bob","kind":"spill"}}`)
+			got := a.Reason
+			if len(a.Sources) > 0 {
+				got += " " + a.Sources[0].Source
+			}
+			if got != w {
+				t.Errorf("check %d: %s, want %s: %+v", i+1, got, w, a)
+			}
+		}
+	})
+}

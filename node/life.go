@@ -1,0 +1,258 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+
+	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
+	"github.com/weir-cluster/weir/cluster"
+	"github.com/weir-cluster/weir/policy"
+	"github.com/weir-cluster/weir/transport"
+)
+
+const (
+	peerBytesMax = 16 << 20 // a packed stream message of the largest checks, or a view
+	clientBytes  = 4 << 20  // a batch of 1,000 checks
+	closeTimeout = 2 * time.Second
+)
+
+// stages lists what runs, each after what it needs; they are stopped in reverse, for these reasons:
+//
+//	the doors first, so that no new work arrives and what arrived is answered;
+//	then what acts for the cluster, so that a stopping node plans nothing;
+//	then gossip, whose goodbye has the others route around this node at once;
+//	then Raft, after a hand-over of the lead if it has it;
+//	and the peer connections and the port last, since everything above uses them.
+func (p *parts) stages(ready chan struct{}) []stage {
+	steward := &cluster.Steward{
+		Gossip: p.gossip, Views: p.views, Quorum: quorum{p.group}, Voters: quorum{p.group},
+		VotersMax: VotersMax, Logger: p.cfg.Logger,
+	}
+	api, healthy := p.apiServer()
+	return []stage{
+		{"peer port", p.port.Run},
+		{"peer connections", p.links.Run},
+		{"old connections", p.forget},
+		{"peer service", func(ctx context.Context) error { return serveGRPC(ctx, p.peerServer(), p.port.GRPC()) }},
+		{"raft", p.group.Run},
+		{"gossip", func(ctx context.Context) error { return p.gossip.Run(ctx, p.roster) }},
+		{"keeper", p.keeper.Run},
+		{"steward", steward.Run},
+		{"waterfall", p.waterfall.Run},
+		{"policy", p.seed},
+		{"grpc", func(ctx context.Context) error { return serveGRPC(ctx, api, p.grpc) }},
+		{"http", p.serveHTTP},
+		{"readiness", func(ctx context.Context) error { return p.watch(ctx, ready, healthy) }},
+	}
+}
+
+// roster is whom gossip looks for while it does not see them.
+func (p *parts) roster() []cluster.Member {
+	if v := p.views.Current(); v != nil {
+		return v.Roster
+	}
+	return nil
+}
+
+// seed gives the cluster this node's policy if it has none.
+func (p *parts) seed(ctx context.Context) error {
+	if len(p.cfg.Policy) == 0 {
+		return nil
+	}
+	if _, err := policy.Parse(p.cfg.PolicyName, p.cfg.Policy); err != nil {
+		return err
+	}
+	poll(ctx, 50*time.Millisecond, func() bool {
+		if version, text := p.book.Document(); version > 0 {
+			if string(text) != string(p.cfg.Policy) {
+				p.cfg.Logger.Warn("the cluster has another policy: this node's file is not used; apply it to change that",
+					"file", p.cfg.PolicyName, "version", version)
+			}
+			return true
+		}
+		try, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_, err := p.Put(try, p.cfg.PolicyName, p.cfg.Policy, policy.NoVersion)
+		return err == nil || errors.Is(err, policy.ErrVersionConflict)
+	})
+	return nil
+}
+
+// forget closes the connections to addresses that no known member has any more.
+func (p *parts) forget(ctx context.Context) error {
+	poll(ctx, time.Second, func() bool {
+		known := make(map[string]bool)
+		for _, m := range p.roster() {
+			known[m.Peer] = true
+		}
+		for _, m := range p.gossip.Alive() {
+			known[m.Peer] = true
+		}
+		p.links.Forget(func(address string) bool { return known[address] })
+		return false
+	})
+	return nil
+}
+
+// notReady returns why this node should get no traffic. The trouble of others is not among the reasons.
+func (p *parts) notReady() error {
+	v := p.views.Current()
+	switch {
+	case p.stopping.Load():
+		return errors.New("stopping")
+	case v == nil:
+		return fmt.Errorf("no view yet: waiting for the cluster to form, %d of %d nodes seen", len(p.gossip.Alive()), max(1, p.cfg.expect()))
+	case p.book.Current() == nil:
+		return errors.New("no policy yet: start a node with --policy FILE, or run `weir policy apply FILE`")
+	}
+	if err := p.book.Err(); err != nil {
+		return fmt.Errorf("this node cannot read the agreed policy, is it older than the others? %w", err)
+	}
+	if i := v.Find(p.cfg.Name); i < 0 || v.Roster[i].Boot != p.boot {
+		return errors.New("not in the view yet")
+	}
+	return nil
+}
+
+// watch closes ready at the first moment this node can decide, and keeps the gRPC health in step.
+func (p *parts) watch(ctx context.Context, ready chan struct{}, healthy *health.Server) error {
+	was := false
+	poll(ctx, 20*time.Millisecond, func() bool {
+		is := p.notReady() == nil
+		if is == was {
+			return false
+		}
+		status := grpc_health_v1.HealthCheckResponse_NOT_SERVING
+		if is {
+			status = grpc_health_v1.HealthCheckResponse_SERVING
+		}
+		for _, service := range healthServices() {
+			healthy.SetServingStatus(service, status)
+		}
+		select {
+		case <-ready:
+		default:
+			p.cfg.Logger.Info("ready", "http", p.http.Addr().String(), "grpc", p.grpc.Addr().String(), "epoch", p.views.Epoch())
+			close(ready)
+		}
+		was = is
+		return false
+	})
+	return nil
+}
+
+// healthServices are the names under which health is told.
+func healthServices() []string {
+	return []string{"", weirv1.AccessService_ServiceDesc.ServiceName, weirv1.LedgerService_ServiceDesc.ServiceName}
+}
+
+// drain hands over what this node is home of: it asks to be left out of the view and goes on deciding until
+// it is, or until the timeout. Alone, or when all leave, there is nobody to hand over to.
+func (p *parts) drain() {
+	p.stopping.Store(true)
+	p.gossip.Say(func(s *cluster.Sighting) { s.Leaving = true })
+	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.DrainTimeout)
+	defer cancel()
+	drained := poll(ctx, 20*time.Millisecond, func() bool {
+		v := p.views.Current()
+		i := -1
+		if v != nil {
+			i = v.Find(p.cfg.Name)
+		}
+		if i < 0 || v.Roster[i].Leaving || v.Roster[i].Boot != p.boot {
+			return true
+		}
+		for _, m := range p.gossip.Alive() {
+			if !m.Leaving {
+				return false
+			}
+		}
+		return true
+	})
+	if !drained {
+		p.cfg.Logger.Warn("stopping without a hand-over: the view did not change in time", "timeout", p.cfg.DrainTimeout)
+	}
+}
+
+func (p *parts) peerServer() *grpc.Server {
+	s := grpc.NewServer(grpc.MaxRecvMsgSize(peerBytesMax), grpc.MaxSendMsgSize(peerBytesMax))
+	service := &transport.PeerServer{Router: p.router, Keeper: p.keeper, Quorum: quorum{p.group}, Timeout: p.cfg.RequestTimeout}
+	service.Register(s)
+	return s
+}
+
+func (p *parts) apiServer() (*grpc.Server, *health.Server) {
+	s := grpc.NewServer(grpc.MaxRecvMsgSize(clientBytes))
+	weirv1.RegisterAccessServiceServer(s, &transport.AccessServer{Access: p.router, Views: p, Timeout: p.cfg.RequestTimeout})
+	weirv1.RegisterLedgerServiceServer(s, &transport.LedgerServer{Ledger: p.ledger, Timeout: p.cfg.RequestTimeout})
+	weirv1.RegisterAdminServiceServer(s, &transport.AdminServer{Policies: p, Timeout: p.cfg.RequestTimeout})
+	h := health.NewServer()
+	for _, service := range healthServices() {
+		h.SetServingStatus(service, grpc_health_v1.HealthCheckResponse_NOT_SERVING)
+	}
+	grpc_health_v1.RegisterHealthServer(s, h)
+	reflection.Register(s)
+	return s, h
+}
+
+// serveGRPC serves until ctx ends, then lets calls in progress finish, briefly: a stream never ends by itself.
+func serveGRPC(ctx context.Context, s *grpc.Server, l net.Listener) error {
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		cut := time.AfterFunc(closeTimeout, s.Stop)
+		defer cut.Stop()
+		s.GracefulStop()
+	})
+	err := s.Serve(l)
+	if !stop() {
+		<-stopped
+		return nil
+	}
+	return err
+}
+
+func (p *parts) serveHTTP(ctx context.Context) error {
+	api := &transport.HTTPServer{
+		Access: p.router, Ledger: p.ledger, Policies: p, Views: p, Headers: p.headerStyle,
+		Ready: p.notReady, Metrics: p.meters.write, Jitter: jitter, Timeout: p.cfg.RequestTimeout,
+	}
+	s := &http.Server{
+		Handler: api.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second,
+		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+	}
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			_ = s.Close()
+		}
+	})
+	err := s.Serve(p.http)
+	if !stop() {
+		<-stopped
+		return nil
+	}
+	return err
+}
+
+// headerStyle returns how a domain tells limits in headers.
+func (p *parts) headerStyle(domain string) string {
+	if current := p.book.Current(); current != nil {
+		if d, err := current.Domain(domain); err == nil {
+			return d.Headers()
+		}
+	}
+	return "ietf"
+}

@@ -1,0 +1,275 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/weir-cluster/weir/cluster"
+	"github.com/weir-cluster/weir/ledger"
+	"github.com/weir-cluster/weir/ledger/group"
+	"github.com/weir-cluster/weir/limiter"
+	"github.com/weir-cluster/weir/policy"
+	"github.com/weir-cluster/weir/ring"
+	"github.com/weir-cluster/weir/transport"
+)
+
+// commandMax bounds a command of the log, in bytes: the largest is a policy.
+const commandMax = policy.TextMax + 64<<10
+
+// parts is what a node is made of, in the order in which one needs the other.
+type parts struct {
+	cfg  Config
+	boot string
+	now  func() time.Time
+
+	port *transport.PeerPort // Raft and peer gRPC
+	http net.Listener
+	grpc net.Listener
+
+	views   *cluster.Views // machines
+	book    *policy.Book
+	machine *ledger.Machine
+
+	group  *group.Group
+	gossip *cluster.Gossip
+	links  *transport.Peers
+	keeper *cluster.Keeper
+
+	buckets   *limiter.Store
+	proposer  *cluster.Proposer
+	ledger    *ledger.Ledger
+	waterfall *policy.Waterfall
+	meters    *meters
+	router    *cluster.Router
+
+	stopping atomic.Bool
+}
+
+// build makes every part and binds every port, so that a port in use is known before anything runs.
+func build(cfg Config) (*parts, error) {
+	p := &parts{cfg: cfg, boot: rand.Text(), now: cfg.clock()}
+	if err := p.listen(); err != nil {
+		return nil, errors.Join(err, p.unlisten())
+	}
+	if err := p.agree(); err != nil {
+		return nil, errors.Join(err, p.unlisten())
+	}
+	p.decide()
+	return p, nil
+}
+
+// listen binds the ports of clients and peers; gossip binds its own.
+func (p *parts) listen() error {
+	network := p.cfg.network()
+	var err error
+	if p.port, err = transport.OpenPeerPort(network, p.cfg.PeerAddr, p.now); err != nil {
+		return fmt.Errorf("%w: is another node running here? choose another --peer-addr", err)
+	}
+	if p.http, err = network.Listen(p.cfg.HTTPAddr); err != nil {
+		return fmt.Errorf("listen for HTTP: %w: choose another --http-addr", err)
+	}
+	if p.grpc, err = network.Listen(p.cfg.GRPCAddr); err != nil {
+		return fmt.Errorf("listen for gRPC: %w: choose another --grpc-addr", err)
+	}
+	return nil
+}
+
+func (p *parts) unlisten() error {
+	var all error
+	if p.port != nil {
+		all = errors.Join(all, p.port.Close())
+	}
+	for _, l := range []net.Listener{p.http, p.grpc} {
+		if l != nil {
+			all = errors.Join(all, l.Close())
+		}
+	}
+	return all
+}
+
+// agree makes what brings the nodes to one mind: the machines, the Raft group that drives them, gossip, and
+// the keeper.
+func (p *parts) agree() error {
+	log := p.cfg.Logger
+	p.buckets = limiter.NewStore(limiter.DefaultConfig())
+	p.views = cluster.NewViews(p.adopt)
+	p.book = policy.NewBook(log)
+	p.machine = ledger.NewMachine(ledger.DefaultConfig())
+
+	g := group.DefaultConfig()
+	g.Name, g.Network, g.Storage, g.Now, g.Logger = p.cfg.Name, p.port.Raft(), p.cfg.storage(), p.now, log
+	g.Address = p.port.Addr().String()
+	g.CommandBytes, g.PackBytes = commandMax, 2*commandMax
+	g.Resolve = p.resolve
+	g.Machines = map[string]group.Machine{
+		machineView:   unstamped{p.views},
+		machinePolicy: unstamped{p.book},
+		machineLedger: ledgerMachine{p.machine},
+	}
+	var err error
+	if p.group, err = group.New(g); err != nil {
+		return err
+	}
+	p.gossip, err = cluster.NewGossip(cluster.GossipConfig{
+		Self: p.self(), Label: p.cfg.Cluster, Address: p.cfg.GossipAddr, Advertise: p.cfg.Advertise,
+		Seeds: p.cfg.seeds(), Expect: p.cfg.expect(), Network: p.cfg.network(), Now: p.now, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	p.links = transport.NewPeers(p.cfg.network())
+	p.keeper = &cluster.Keeper{Gossip: p.gossip, Views: p.views, Policies: p.book, Peers: p.links, Logger: log}
+	p.proposer = &cluster.Proposer{Quorum: quorum{p.group}, Gossip: p.gossip, Peers: p.links}
+	return nil
+}
+
+// self is this node as others are told of it.
+func (p *parts) self() cluster.Member {
+	return cluster.Member{
+		Name: p.cfg.Name, Boot: p.boot, Server: p.group.ID(), Zone: p.cfg.Zone, Voter: p.cfg.Voter != "no",
+		Peer: p.told(p.port.Addr()), HTTP: p.told(p.http.Addr()), GRPC: p.told(p.grpc.Addr()),
+	}
+}
+
+// told is an address as others should use it.
+func (p *parts) told(bound net.Addr) string {
+	host, port, err := net.SplitHostPort(bound.String())
+	if err != nil || p.cfg.Advertise == "" {
+		return bound.String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() && p.cfg.Advertise != host {
+		return bound.String() // not reachable under the advertised address
+	}
+	return net.JoinHostPort(p.cfg.Advertise, port)
+}
+
+// resolve finds a voter's peer port: where gossip sees it, else where the view last knew it.
+func (p *parts) resolve(name string) (string, error) {
+	if m, ok := p.gossip.Find(name); ok {
+		return m.Peer, nil
+	}
+	if v := p.views.Current(); v != nil {
+		if i := v.Find(name); i >= 0 {
+			return v.Roster[i].Peer, nil
+		}
+	}
+	return "", fmt.Errorf("no address of %s is known", name)
+}
+
+// adopt settles what a new view means for the buckets, before it comes into force: what this node is no
+// longer home of is dropped, and what it newly is starts cold, unless nobody was home before.
+func (p *parts) adopt(previous, next *cluster.View) {
+	const firstEpoch = 1
+	now := p.now().UnixNano()
+	for i := range ring.Partitions {
+		part := uint16(i)
+		was, is := p.owns(previous, part), p.owns(next, part)
+		kept := was && is && previous.Table.Since[part] == next.Table.Since[part]
+		if kept || (!was && !is) {
+			continue
+		}
+		p.buckets.Drop(part)
+		if is && next.Table.Since[part] > firstEpoch {
+			p.buckets.Cold(part, now)
+		}
+	}
+}
+
+func (p *parts) owns(v *cluster.View, part uint16) bool {
+	if v == nil {
+		return false
+	}
+	home, ok := v.Home(part)
+	return ok && home.Name == p.cfg.Name && home.Boot == p.boot
+}
+
+// decide makes what decides: the ledger's front, the waterfall, the fallback, and the router before them.
+func (p *parts) decide() {
+	p.ledger = ledger.New(p.proposer.For(machineLedger, true))
+	p.waterfall = policy.NewWaterfall(policy.WaterfallConfig{
+		Policy: p.book.Current, Limits: p.buckets, Hasher: p.hasher, Purse: p.ledger, Now: p.now, Logger: p.cfg.Logger,
+	})
+	fallback := policy.NewFallback(policy.FallbackConfig{
+		Policy: p.book.Current, Limits: limiter.NewStore(limiter.DefaultConfig()), Hasher: p.hasher, Now: p.now,
+	})
+	p.meters = newMeters(p.cfg.Version, p.gauges())
+	home := home{
+		Checker: policy.Idempotent(p.waterfall, policy.IdempotentConfig{Policy: p.book.Current, Now: p.now}),
+		settler: p.waterfall,
+	}
+	p.router = cluster.NewRouter(cluster.RouterConfig{
+		Name: p.cfg.Name, Boot: p.boot, Views: p.views, Keeper: p.keeper, Policy: p.book.Current,
+		Peers: meteredPeers{p.links, p.meters, p.now}, Home: metered{home, p.meters, p.now},
+		Fallback: meteredFallback{fallback, p.meters, p.now}, ForwardTimeout: p.cfg.ForwardTimeout,
+	})
+}
+
+// home is what decides as home: the waterfall, behind the memory of idempotency keys.
+type home struct {
+	policy.Checker
+	settler
+}
+
+type settler interface {
+	Settle(ctx context.Context, s policy.Settlement) (policy.Settled, error)
+}
+
+// hasher is keyed with the cluster's secret, which comes with the first view.
+func (p *parts) hasher() limiter.Hasher {
+	if v := p.views.Current(); v != nil {
+		return limiter.NewHasher(v.Secret)
+	}
+	return limiter.Hasher{}
+}
+
+func (p *parts) gauges() gauges {
+	return gauges{
+		epoch:    func() float64 { return float64(p.views.Epoch()) },
+		members:  func() float64 { return float64(len(p.gossip.Alive())) },
+		buckets:  func() float64 { return float64(p.buckets.Len()) },
+		accounts: func() float64 { return float64(p.machine.Accounts()) },
+		term:     func() float64 { return float64(p.group.Status().Term) },
+		leading: func() float64 {
+			if p.group.Leading() {
+				return 1
+			}
+			return 0
+		},
+	}
+}
+
+// Put replaces the agreed policy; it makes the parts transport.Policies.
+func (p *parts) Put(ctx context.Context, name string, text []byte, expect int64) (uint64, error) {
+	return policy.Put(ctx, p.proposer.For(machinePolicy, true), name, text, expect)
+}
+
+// Document returns the policy in force.
+func (p *parts) Document() (uint64, []byte) { return p.book.Document() }
+
+// Topology returns the view as this node sees it now; it makes the parts transport.Views.
+func (p *parts) Topology() transport.Topology {
+	version, _ := p.book.Document()
+	leader, _ := p.group.Leader()
+	t := transport.Topology{
+		View: p.views.Current(), Node: p.cfg.Name, Leader: leader, PolicyVersion: version,
+		Alive: make(map[string]bool), Voters: make(map[string]bool),
+	}
+	for _, m := range p.gossip.Alive() {
+		t.Alive[m.Name] = true
+	}
+	if servers, err := p.group.Servers(); err == nil {
+		for _, s := range servers {
+			t.Voters[s.Name] = s.Voter
+		}
+	}
+	return t
+}
+
+// jitter spreads the times at which refused callers come back.
+func jitter() float64 { return mathrand.Float64() }

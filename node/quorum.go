@@ -1,0 +1,97 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/weir-cluster/weir/cluster"
+	"github.com/weir-cluster/weir/ledger"
+	"github.com/weir-cluster/weir/ledger/group"
+)
+
+// The machines of the Raft group.
+const (
+	machineView   = "view"
+	machinePolicy = "policy"
+	machineLedger = "ledger"
+)
+
+// pure is a machine that needs to know nothing of the log but the order of its commands.
+type pure interface {
+	Apply(command []byte) []byte
+	Snapshot() (func(io.Writer) error, error)
+	Restore(r io.Reader) error
+}
+
+// unstamped makes a pure machine one of the group.
+type unstamped struct{ pure }
+
+// Apply drops the stamp.
+func (u unstamped) Apply(_ group.Stamp, command []byte) []byte { return u.pure.Apply(command) }
+
+// ledgerMachine makes the ledger's state machine one of the group.
+type ledgerMachine struct{ *ledger.Machine }
+
+// Apply passes the stamp on: it is the ledger's only clock.
+func (m ledgerMachine) Apply(at group.Stamp, command []byte) []byte {
+	return m.Machine.Apply(ledger.Stamp(at), command)
+}
+
+// quorum is the Raft group as the cluster sees it.
+type quorum struct{ *group.Group }
+
+var (
+	_ cluster.Quorum = quorum{}
+	_ cluster.Voters = quorum{}
+)
+
+// Propose appends a command if this node leads, and says in the cluster's words what came of it.
+func (q quorum) Propose(ctx context.Context, machine string, command []byte) ([]byte, error) {
+	reply, err := q.Group.Propose(ctx, machine, command)
+	switch {
+	case err == nil:
+		return reply, nil
+	case errors.Is(err, group.ErrNotLeader):
+		leader, _ := q.Leader()
+		return nil, &cluster.NotLeaderError{Leader: leader}
+	case errors.Is(err, group.ErrUnknown):
+		return nil, fmt.Errorf("%w: %w", cluster.ErrUnknown, err)
+	default:
+		return nil, fmt.Errorf("%w: %w", cluster.ErrNotApplied, err)
+	}
+}
+
+// Founded says whether this node has Raft state.
+func (q quorum) Founded() bool { return q.HasState() }
+
+// Found starts the group.
+func (q quorum) Found(ctx context.Context, members []cluster.Member) error {
+	servers := make([]group.Server, len(members))
+	for i, m := range members {
+		servers[i] = group.Server{ID: m.Server, Name: m.Name, Voter: true}
+	}
+	return q.Bootstrap(ctx, servers)
+}
+
+// Servers returns the ids of the voters by member name.
+func (q quorum) Servers() (map[string]string, error) {
+	servers, err := q.Group.Servers()
+	if err != nil {
+		return nil, err
+	}
+	ids := make(map[string]string, len(servers))
+	for _, s := range servers {
+		ids[s.Name] = s.ID
+	}
+	return ids, nil
+}
+
+// Add makes a member a voter.
+func (q quorum) Add(ctx context.Context, m cluster.Member) error {
+	return q.AddServer(ctx, group.Server{ID: m.Server, Name: m.Name, Voter: true})
+}
+
+// Remove ends the vote of a server.
+func (q quorum) Remove(ctx context.Context, server string) error { return q.RemoveServer(ctx, server) }

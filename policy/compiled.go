@@ -1,0 +1,204 @@
+package policy
+
+import (
+	"encoding/binary"
+	"strings"
+
+	"github.com/weir-cluster/weir/ledger"
+	"github.com/weir-cluster/weir/limiter"
+	"github.com/weir-cluster/weir/ring"
+)
+
+// Policy is a compiled document. It is immutable and may be shared; its methods may be called from anywhere.
+type Policy struct {
+	version uint64
+	text    []byte
+	domains map[string]*Domain
+	names   []string // of the domains, sorted
+}
+
+// Version returns the number under which the cluster agreed on this policy; 0 when it did not.
+func (p *Policy) Version() uint64 { return p.version }
+
+// WithVersion returns the same policy under another number.
+func (p *Policy) WithVersion(version uint64) *Policy {
+	q := *p
+	q.version = version
+	return &q
+}
+
+// Text returns the document that was compiled. It must not be changed.
+func (p *Policy) Text() []byte { return p.text }
+
+// Domains returns the names of the domains, sorted. The slice must not be changed.
+func (p *Policy) Domains() []string { return p.names }
+
+// Domain returns a domain by name, or ErrInvalid with the nearest name there is.
+func (p *Policy) Domain(name string) (*Domain, error) {
+	if d := p.domains[name]; d != nil {
+		return d, nil
+	}
+	if name == "" {
+		return nil, invalid("it names no domain")
+	}
+	return nil, invalid("there is no domain `%s`%s", short(name), didYouMean(name, p.names))
+}
+
+// Domain is one namespace of a policy. It is immutable.
+type Domain struct {
+	name           string
+	account, payer []string
+	denyUnmatched  bool
+	headers        string
+	http           []HTTPAttribute
+	meters         []string
+	limits         []limit
+	prices         []price
+	order          []ledger.Kind
+}
+
+// HTTPAttribute says which HTTP header an attribute is read from at the auth doors.
+type HTTPAttribute struct {
+	Attribute, Header string
+}
+
+// Name returns the domain's name.
+func (d *Domain) Name() string { return d.name }
+
+// Headers returns which rate-limit headers HTTP answers carry: ietf or none.
+func (d *Domain) Headers() string { return d.headers }
+
+// HTTPAttributes returns every attribute that can steer a decision of this domain and the header it is read from:
+// first those that the policy maps, in its order, then the others that its rules name, with foo_bar read from
+// X-Foo-Bar. No other header may become an attribute. The slice must not be changed.
+func (d *Domain) HTTPAttributes() []HTTPAttribute { return d.http }
+
+// withDefaults returns the domain's mapped attributes and the ones its rules name but the map does not.
+func withDefaults(d *Domain) []HTTPAttribute {
+	all := d.http
+	seen := map[string]bool{}
+	for _, a := range all {
+		seen[a.Attribute] = true
+	}
+	add := func(names ...string) {
+		for _, name := range names {
+			header := "X-" + canonical(name)
+			if !seen[name] && headerName(header) {
+				all = append(all, HTTPAttribute{Attribute: name, Header: header})
+			}
+			seen[name] = true
+		}
+	}
+	add(d.account...)
+	add(d.payer...)
+	for i := range d.limits {
+		add(d.limits[i].key...)
+		for _, c := range d.limits[i].match {
+			add(c.attribute)
+		}
+	}
+	for i := range d.prices {
+		for _, c := range d.prices[i].match {
+			add(c.attribute)
+		}
+	}
+	return all
+}
+
+// canonical returns Foo-Bar for foo_bar.
+func canonical(name string) string {
+	words := strings.FieldsFunc(name, func(c rune) bool { return c == '_' || c == '-' })
+	for i, w := range words {
+		words[i] = strings.ToUpper(w[:1]) + w[1:]
+	}
+	return strings.Join(words, "-")
+}
+
+// fallbackKind says what a limit does when no home can be reached.
+type fallbackKind uint8
+
+const (
+	fallbackShare  fallbackKind = iota // this node admits its share
+	fallbackOpen                       // everything is admitted
+	fallbackClosed                     // nothing is
+)
+
+var fallbackWords = [...]string{fallbackShare: "share", fallbackOpen: "open", fallbackClosed: "closed"}
+
+// limit is a compiled limit.
+type limit struct {
+	name     string
+	match    []condition
+	key      []string // attribute names, in the policy's order
+	prefix   []byte   // what the texts of its keys begin with
+	bound    limiter.Limit
+	meter    uint8 // index into the domain's meters
+	spill    bool
+	fallback fallbackKind
+}
+
+// frame returns what identifies the limit among all. A limit that changes its algorithm, meter or key attributes begins
+// afresh; with a new rate, burst or window its buckets keep what they owe.
+func (l *limit) frame(domain string) []byte {
+	b := framed(framed(nil, domain), l.name)
+	b = append(b, byte(l.bound.Algorithm), l.meter, byte(len(l.key)))
+	for _, k := range l.key {
+		b = framed(b, k)
+	}
+	return b
+}
+
+// framed appends s so that no two lists of strings have the same bytes.
+func framed(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// Account is whom a request is decided for.
+type Account struct {
+	Domain    string
+	ID        string
+	Payer     string // the ledger account that pays for what spills
+	Partition uint16 // whose home decides
+}
+
+// Account returns the account of a request, or ErrInvalid when the domain is unknown or an attribute is missing.
+// It checks no more than it needs: the home validates the whole request.
+func (p *Policy) Account(r Request) (Account, error) {
+	d, err := p.Domain(r.Domain)
+	if err != nil {
+		return Account{}, err
+	}
+	if err := fewAttributes(r.Attributes); err != nil {
+		return Account{}, err
+	}
+	return d.accountOf(r.Attributes)
+}
+
+func (d *Domain) accountOf(attributes []Attribute) (Account, error) {
+	id, err := d.identity(attributes, d.account, "account")
+	if err != nil {
+		return Account{}, err
+	}
+	a := Account{Domain: d.name, ID: id, Payer: id, Partition: ring.Partition(d.name, id)}
+	if len(d.payer) > 0 {
+		a.Payer, err = d.identity(attributes, d.payer, "payer")
+	}
+	return a, err
+}
+
+func (d *Domain) identity(attributes []Attribute, names []string, what string) (string, error) {
+	var room [4]string
+	values := room[:0]
+	for _, name := range names {
+		v, ok := attribute(attributes, name)
+		if !ok || v == "" {
+			return "", invalid("the attribute `%s` is missing, which names the %s in domain `%s`", short(name), what, d.name)
+		}
+		values = append(values, v)
+	}
+	id, err := ring.AccountID(values)
+	if err != nil {
+		return "", invalid("its %s: %v", what, err)
+	}
+	return id, nil
+}

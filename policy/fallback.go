@@ -1,0 +1,118 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/weir-cluster/weir/limiter"
+)
+
+// FallbackConfig is what a Fallback works with. All but NewID is needed.
+type FallbackConfig struct {
+	Policy func() *Policy
+	Limits *limiter.Store        // of its own, apart from the home's: it counts what this node admitted by its share
+	Hasher func() limiter.Hasher // as in WaterfallConfig, like Now and NewID
+	Now    func() time.Time
+	NewID  func() string
+}
+
+// Fallback decides when no home can be reached, by what each limit's `fallback` says. It never spills into credit and
+// makes no reservation: what a RESERVE asks for is taken as by CONSUME.
+type Fallback struct {
+	c     FallbackConfig
+	plans sync.Pool // of *plan
+}
+
+// NewFallback returns a Fallback; there is nothing to run.
+func NewFallback(c FallbackConfig) *Fallback {
+	if c.NewID == nil {
+		c.NewID = newID(c.Now)
+	}
+	return &Fallback{c: c, plans: sync.Pool{New: func() any { return new(plan) }}}
+}
+
+// Check decides r on this node alone, in a cluster whose roster has nodes members. A matching limit that is closed
+// denies; limits that share admit floor(1/nodes) of what they say, all of them or none; limits that are open are not
+// asked. It does not block, and its errors are Waterfall's.
+func (f *Fallback) Check(_ context.Context, r Request, nodes int) (Decision, error) {
+	p := f.plans.Get().(*plan)
+	defer func() {
+		p.reset()
+		f.plans.Put(p)
+	}()
+	if err := p.make(f.c.Policy(), f.c.Hasher(), &r); err != nil {
+		return Decision{}, err
+	}
+	d := f.decide(p, &r, nodes)
+	if p.explain {
+		d.Explain = append([]Step(nil), p.steps...)
+	}
+	return d, nil
+}
+
+func (f *Fallback) decide(p *plan, r *Request, nodes int) Decision {
+	id := f.c.NewID()
+	if !p.matched && p.domain.denyUnmatched {
+		return p.nothingMatches(id)
+	}
+	closed := p.share(max(nodes, 1))
+	if closed != "" {
+		p.drop()
+		d := p.deny(id, FallbackClosed, RemedyWait, fmt.Sprintf("The home of this account cannot be reached, and limit %s admits nothing without it; try again later.", closed))
+		d.Refusing = closed
+		return d
+	}
+	if len(p.takes) == 0 {
+		d := p.allow(id)
+		d.Reason, d.Message = FallbackOpen, "The home of this account cannot be reached; its limits are open until it can."
+		return d
+	}
+	take := f.c.Limits.Take
+	if r.Mode == Peek {
+		take = f.c.Limits.Peek
+	}
+	outcome, _ := take(p.account.Partition, f.c.Now().UnixNano(), p.takes)
+	if outcome == limiter.Taken {
+		d := p.allow(id)
+		d.Reason, d.Message = FallbackShare, "The home of this account cannot be reached; within this node's share of the limits."
+		return d
+	}
+	d := p.refused(id, outcome)
+	if outcome == limiter.Full {
+		return d
+	}
+	when := "later"
+	if d.RetryAfter > 0 {
+		when = "in " + waitWords(d.RetryAfter)
+	}
+	d.Reason, d.Remedy = FallbackShare, RemedyWait
+	d.Message = fmt.Sprintf("The home of this account cannot be reached, and this node's share of limit %s is used up; try again %s.", d.Refusing, when)
+	return d
+}
+
+// share leaves only the limits that share, each cut to this node's part and without spill. It returns the first limit
+// that is closed.
+func (p *plan) share(nodes int) (closed string) {
+	kept := 0
+	p.shares = p.shares[:0]
+	for i, l := range p.limits {
+		if p.explain {
+			p.step("limit "+l.name, "fallback "+fallbackWords[l.fallback], "the home cannot be reached")
+		}
+		switch l.fallback {
+		case fallbackClosed:
+			return l.name
+		case fallbackShare:
+			p.limits[kept], p.takes[kept] = l, p.takes[i]
+			p.shares = append(p.shares, l.bound.Share(nodes))
+			kept++
+		}
+	}
+	p.limits, p.takes = p.limits[:kept], p.takes[:kept]
+	for i := range p.takes {
+		p.takes[i].Limit, p.takes[i].Spill = &p.shares[i], false
+	}
+	return ""
+}

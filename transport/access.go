@@ -1,0 +1,166 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"github.com/weir-cluster/weir/api/stream"
+	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
+	"github.com/weir-cluster/weir/cluster"
+	"github.com/weir-cluster/weir/policy"
+)
+
+// Access is what the doors need to decide: the router, and who owns what.
+type Access interface {
+	policy.Checker
+	Settle(ctx context.Context, s policy.Settlement) (policy.Settled, error)
+}
+
+// Topology is a view as this node sees it now.
+type Topology struct {
+	View          *cluster.View // nil before the first
+	Node          string        // that answers
+	Leader        string        // empty when unknown
+	PolicyVersion uint64
+	Alive         map[string]bool // by member name, as gossip sees it
+	Voters        map[string]bool // by member name; nil on nodes outside the Raft group
+}
+
+// Views tells who owns what.
+type Views interface{ Topology() Topology }
+
+// batchOpen bounds how many checks of one batch are decided at once.
+const batchOpen = 64
+
+// AccessServer is weir.v1.AccessService.
+type AccessServer struct {
+	weirv1.UnimplementedAccessServiceServer
+
+	Access Access
+	Views  Views
+	// Timeout bounds a check whose caller set no deadline.
+	Timeout time.Duration
+}
+
+// Check decides one request.
+func (s *AccessServer) Check(ctx context.Context, r *weirv1.CheckRequest) (*weirv1.Decision, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	d, err := s.Access.Check(ctx, fromRequest(r))
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return toDecision(d), nil
+}
+
+// CheckBatch decides each request by itself.
+func (s *AccessServer) CheckBatch(ctx context.Context, r *weirv1.CheckBatchRequest) (*weirv1.CheckBatchResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	requests := make([]policy.Request, len(r.GetChecks()))
+	for i, c := range r.GetChecks() {
+		requests[i] = fromRequest(c)
+	}
+	answers, err := checkAll(ctx, s.Access, requests)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	out := &weirv1.CheckBatchResponse{Outcomes: make([]*weirv1.Outcome, len(answers))}
+	for i, a := range answers {
+		out.Outcomes[i] = a.wire()
+	}
+	return out, nil
+}
+
+// answer is a decision or why there is none.
+type answer struct {
+	decision policy.Decision
+	err      error
+}
+
+func (a answer) wire() *weirv1.Outcome {
+	if a.err != nil {
+		return &weirv1.Outcome{Fault: toFault(a.err)}
+	}
+	return &weirv1.Outcome{Decision: toDecision(a.decision)}
+}
+
+// checkAll decides a batch, a bounded number of checks at once, and answers in order.
+func checkAll(ctx context.Context, c policy.Checker, requests []policy.Request) ([]answer, error) {
+	if len(requests) > policy.BatchMax {
+		return nil, fmt.Errorf("%w: a batch of %d checks, at most %d", policy.ErrInvalid, len(requests), policy.BatchMax)
+	}
+	if len(requests) == 0 {
+		return nil, fmt.Errorf("%w: an empty batch", policy.ErrInvalid)
+	}
+	answers := make([]answer, len(requests))
+	var g errgroup.Group
+	g.SetLimit(batchOpen)
+	for i := range requests {
+		g.Go(func() error {
+			d, err := c.Check(ctx, requests[i])
+			answers[i] = answer{d, err}
+			return nil
+		})
+	}
+	return answers, g.Wait()
+}
+
+// CheckStream decides many requests over one stream.
+func (s *AccessServer) CheckStream(st grpc.BidiStreamingServer[weirv1.CheckStreamRequest, weirv1.CheckStreamResponse]) error {
+	return stream.Serve(st, func(ctx context.Context, c *weirv1.StreamedCheck) *weirv1.Outcome {
+		d, err := s.Access.Check(ctx, fromRequest(c.GetCheck()))
+		return answer{d, err}.wire()
+	}, s.Timeout)
+}
+
+// Settle reports what a reserved request really used.
+func (s *AccessServer) Settle(ctx context.Context, r *weirv1.SettleRequest) (*weirv1.SettleResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	done, err := s.Access.Settle(ctx, fromSettle(r))
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return toSettled(done), nil
+}
+
+// GetView returns who owns what.
+func (s *AccessServer) GetView(context.Context, *weirv1.GetViewRequest) (*weirv1.View, error) {
+	t := s.Views.Topology()
+	if t.View == nil {
+		return nil, toStatus(fmt.Errorf("%w: this node knows no view yet", policy.ErrUnavailable))
+	}
+	return toView(t), nil
+}
+
+// hashName is the published hash of partitions; ring has the test vectors.
+const hashName = "xxhash64"
+
+func toView(t Topology) *weirv1.View {
+	v := &weirv1.View{
+		Epoch: t.View.Epoch, Cluster: t.View.Cluster, Leader: t.Leader, Node: t.Node,
+		PolicyVersion: t.PolicyVersion, Hash: hashName, Partitions: uint32(len(t.View.Table.Homes)),
+	}
+	for _, m := range t.View.Roster {
+		v.Members = append(v.Members, &weirv1.Member{
+			Name: m.Name, Boot: m.Boot, Http: m.HTTP, Grpc: m.GRPC, Peer: m.Peer, Zone: m.Zone,
+			Standing: m.Standing.String(), Alive: t.Alive[m.Name], Voter: t.Voters[m.Name],
+		})
+	}
+	v.Homes = widen(t.View.Table.Homes[:])
+	v.Deputies = widen(t.View.Table.Deputies[:])
+	return v
+}
+
+func widen(in []uint16) []uint32 {
+	out := make([]uint32, len(in))
+	for i, x := range in {
+		out[i] = uint32(x)
+	}
+	return out
+}

@@ -1,0 +1,157 @@
+package transport
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sort"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/weir-cluster/weir/policy"
+)
+
+// Bounds of HTTP bodies, in bytes. A batch may hold 1,000 checks, so it gets more than one check does.
+const (
+	bodyMax   = 64 << 10
+	batchMax  = 4 << 20
+	policyMax = policy.TextMax
+)
+
+// HTTPServer is the HTTP/JSON API. Its zero value is not usable: every field must be set.
+type HTTPServer struct {
+	Access   Access
+	Ledger   Ledger
+	Policies Policies
+	Views    Views
+	// Headers returns the style of rate-limit headers of a domain: ietf or none.
+	Headers func(domain string) string
+	// Ready returns why this node should get no traffic, nil when it should.
+	Ready func() error
+	// Metrics writes the node's metrics in the Prometheus text format.
+	Metrics func(w io.Writer)
+	// Jitter returns a number in [0, 1) that spreads Retry-After.
+	Jitter func() float64
+	// Timeout bounds a call.
+	Timeout time.Duration
+}
+
+// Handler returns the routes.
+func (s *HTTPServer) Handler() http.Handler {
+	m := http.NewServeMux()
+	m.HandleFunc("POST /v1/check", s.check)
+	m.HandleFunc("POST /v1/check:batch", s.batch)
+	m.HandleFunc("POST /v1/settle", s.settle)
+	m.HandleFunc("GET /v1/view", s.view)
+	m.HandleFunc("POST /v1/accounts", s.open)
+	m.HandleFunc("GET /v1/accounts/{id}", s.account)
+	m.HandleFunc("POST /v1/accounts/{id}/grants", s.grant)
+	m.HandleFunc("POST /v1/accounts/{id}/debits", s.debit)
+	m.HandleFunc("GET /v1/policy", s.policy)
+	m.HandleFunc("PUT /v1/policy", s.putPolicy)
+	m.HandleFunc("GET /metrics", s.metrics)
+	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	m.HandleFunc("GET /readyz", s.ready)
+	m.HandleFunc("/", s.unknown)
+	return m
+}
+
+// unknown answers what no route matches. The mux sends only paths it does not know, and known ones asked for
+// with another method, so both get a problem that says what to do.
+func (s *HTTPServer) unknown(w http.ResponseWriter, r *http.Request) {
+	write(w, http.StatusNotFound, mediaProblem, problem{
+		Type: typeOurs + wordNotFound, Title: "No such route", Status: http.StatusNotFound, Reason: wordNotFound,
+		Detail: fmt.Sprintf("no route for %s %s: see POST /v1/check, GET /v1/view, GET /metrics", r.Method, r.URL.Path),
+	})
+}
+
+func (s *HTTPServer) metrics(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+	s.Metrics(w)
+}
+
+func (s *HTTPServer) ready(w http.ResponseWriter, _ *http.Request) {
+	if err := s.Ready(); err != nil {
+		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = io.WriteString(w, "ready\n")
+}
+
+// read decodes a bounded body strictly: one JSON value, valid UTF-8, no unknown field.
+func read[T any](w http.ResponseWriter, r *http.Request, limit int64, into *T) error {
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if err != nil {
+		return fmt.Errorf("%w: read the body: %w", policy.ErrInvalid, err)
+	}
+	return decodeStrict(b, into)
+}
+
+func decodeStrict[T any](b []byte, into *T) error {
+	if !utf8.Valid(b) {
+		return fmt.Errorf("%w: the body is not valid UTF-8", policy.ErrInvalid)
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("%w: %s", policy.ErrInvalid, plainJSON(err))
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: more than one JSON value in the body", policy.ErrInvalid)
+	}
+	return nil
+}
+
+// plainJSON says what a JSON error means without Go's words.
+func plainJSON(err error) string {
+	var kind *json.UnmarshalTypeError
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &kind):
+		return fmt.Sprintf("%s: found a %s at byte %d, expected %s", kind.Field, kind.Value, kind.Offset, jsonKind(kind.Type.Kind().String()))
+	case errors.As(err, &syntax):
+		return fmt.Sprintf("not JSON: %s at byte %d", syntax, syntax.Offset)
+	case errors.Is(err, io.EOF):
+		return "the body is empty, expected a JSON object"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "the JSON ends too early"
+	default:
+		return strings.TrimPrefix(err.Error(), "json: ")
+	}
+}
+
+func jsonKind(goKind string) string {
+	switch {
+	case strings.HasPrefix(goKind, "int"):
+		return "an integer of 64 bits"
+	case strings.HasPrefix(goKind, "uint"):
+		return "a small non-negative integer"
+	case goKind == "struct", goKind == "map":
+		return "an object"
+	case goKind == "slice":
+		return "an array"
+	case goKind == "bool":
+		return "true or false"
+	default:
+		return "a string"
+	}
+}
+
+// sorted returns the pairs of a JSON object in the order of their names, so that equal bodies are equal
+// requests.
+func sorted[V any, P any](in map[string]V, pair func(string, V) P) []P {
+	names := make([]string, 0, len(in))
+	for name := range in {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	out := make([]P, len(names))
+	for i, name := range names {
+		out[i] = pair(name, in[name])
+	}
+	return out
+}

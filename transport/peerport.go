@@ -1,0 +1,166 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/weir-cluster/weir/cluster"
+)
+
+// raftTag is the first byte of a Raft connection on the peer port. gRPC's begins with the letter P (HTTP/2,
+// RFC 9113 §3.4), so one byte tells them apart.
+const raftTag = 'R'
+
+// tagTimeout bounds the wait for the first byte of a connection.
+const tagTimeout = 5 * time.Second
+
+// PeerPort shares one listener between Raft and the gRPC of peers.
+type PeerPort struct {
+	network  cluster.Network
+	listener net.Listener
+	now      func() time.Time
+	raft     *half
+	grpc     *half
+}
+
+// OpenPeerPort binds host:port. Connections are taken once Run runs.
+func OpenPeerPort(network cluster.Network, address string, now func() time.Time) (*PeerPort, error) {
+	l, err := network.Listen(address)
+	if err != nil {
+		return nil, fmt.Errorf("listen for peers: %w", err)
+	}
+	p := &PeerPort{network: network, listener: l, now: now}
+	p.raft, p.grpc = newHalf(l.Addr()), newHalf(l.Addr())
+	return p, nil
+}
+
+// Addr returns the bound address.
+func (p *PeerPort) Addr() net.Addr { return p.listener.Addr() }
+
+// GRPC returns the listener of gRPC connections.
+func (p *PeerPort) GRPC() net.Listener { return p.grpc }
+
+// Raft returns Raft's side of the port as a network: its one listener, and dialling with Raft's tag.
+func (p *PeerPort) Raft() RaftNetwork { return RaftNetwork{p} }
+
+// Close stops listening.
+func (p *PeerPort) Close() error { return p.listener.Close() }
+
+// Run hands connections to their side until ctx ends or the port is closed.
+func (p *PeerPort) Run(ctx context.Context) error {
+	var sorting sync.WaitGroup
+	defer sorting.Wait()
+	defer p.raft.end()
+	defer p.grpc.end()
+	stop := context.AfterFunc(ctx, func() { _ = p.listener.Close() })
+	defer stop()
+	for {
+		c, err := p.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("accept peers: %w", err)
+		}
+		sorting.Go(func() { p.sort(c) })
+	}
+}
+
+// sort reads the first byte of a connection and hands it over; one that sends none in time is closed.
+func (p *PeerPort) sort(c net.Conn) {
+	var tag [1]byte
+	_ = c.SetReadDeadline(p.now().Add(tagTimeout))
+	if _, err := io.ReadFull(c, tag[:]); err != nil {
+		_ = c.Close()
+		return
+	}
+	_ = c.SetReadDeadline(time.Time{})
+	side := p.grpc
+	if tag[0] == raftTag {
+		side = p.raft
+	} else {
+		c = &replayed{Conn: c, first: tag[:]}
+	}
+	select {
+	case side.conns <- c:
+	case <-side.done:
+		_ = c.Close()
+	}
+}
+
+// replayed is a connection whose first byte was read ahead.
+type replayed struct {
+	net.Conn
+	first []byte
+}
+
+// Read returns the byte read ahead, then the rest.
+func (r *replayed) Read(b []byte) (int, error) {
+	if len(r.first) > 0 {
+		n := copy(b, r.first)
+		r.first = r.first[n:]
+		return n, nil
+	}
+	return r.Conn.Read(b)
+}
+
+// half is one side's listener.
+type half struct {
+	addr  net.Addr
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newHalf(addr net.Addr) *half {
+	return &half{addr: addr, conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (h *half) end() { h.once.Do(func() { close(h.done) }) }
+
+// Accept waits for this side's next connection.
+func (h *half) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends this side; the other goes on.
+func (h *half) Close() error {
+	h.end()
+	return nil
+}
+
+// Addr returns the shared address.
+func (h *half) Addr() net.Addr { return h.addr }
+
+// RaftNetwork is the peer port as Raft sees it.
+type RaftNetwork struct{ port *PeerPort }
+
+// Listen returns Raft's side of the port, whatever the address.
+func (n RaftNetwork) Listen(string) (net.Listener, error) { return n.port.raft, nil }
+
+// Dial opens a Raft connection to another node's peer port.
+func (n RaftNetwork) Dial(ctx context.Context, address string) (net.Conn, error) {
+	c, err := n.port.network.Dial(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = c.SetWriteDeadline(deadline)
+	}
+	if _, err := c.Write([]byte{raftTag}); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("greet %s: %w", address, err)
+	}
+	_ = c.SetWriteDeadline(time.Time{})
+	return c, nil
+}

@@ -1,0 +1,183 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/weir-cluster/weir/api/stream"
+	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
+	"github.com/weir-cluster/weir/cluster"
+	"github.com/weir-cluster/weir/policy"
+)
+
+// peerBytesMax bounds a message between nodes: a packed stream message of the largest checks, or a view.
+const peerBytesMax = 16 << 20
+
+// Peers keeps one connection and one check stream to each other node. It is safe for concurrent use.
+type Peers struct {
+	network cluster.Network
+
+	mu      sync.Mutex
+	peers   map[string]*Peer
+	streams sync.WaitGroup
+	ended   bool
+}
+
+var _ cluster.Peers = (*Peers)(nil)
+
+// NewPeers returns Peers without connections.
+func NewPeers(network cluster.Network) *Peers {
+	return &Peers{network: network, peers: make(map[string]*Peer)}
+}
+
+// Run waits for ctx to end, closes every connection and waits for what used them.
+func (p *Peers) Run(ctx context.Context) error {
+	<-ctx.Done()
+	p.mu.Lock()
+	p.ended = true
+	for _, peer := range p.peers {
+		peer.stop()
+	}
+	p.mu.Unlock()
+	p.streams.Wait()
+	return nil
+}
+
+// Peer returns the node at an address. It does not wait for a connection.
+func (p *Peers) Peer(address string) cluster.Peer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if peer := p.peers[address]; peer != nil {
+		return peer
+	}
+	if p.ended {
+		return lost{fmt.Errorf("%w: this node is stopping", cluster.ErrUnreachable)}
+	}
+	peer, err := p.dial(address)
+	if err != nil {
+		return lost{fmt.Errorf("%w: %s: %w", cluster.ErrUnreachable, address, err)}
+	}
+	p.peers[address] = peer
+	return peer
+}
+
+// Forget closes connections to addresses at which no node is any more.
+func (p *Peers) Forget(keep func(address string) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for address, peer := range p.peers {
+		if !keep(address) {
+			peer.stop()
+			delete(p.peers, address)
+		}
+	}
+}
+
+func (p *Peers) dial(address string) (*Peer, error) {
+	conn, err := grpc.NewClient("passthrough:///"+address,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return p.network.Dial(ctx, address)
+		}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: time.Second,
+		}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 2 * time.Second}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(peerBytesMax), grpc.MaxCallSendMsgSize(peerBytesMax)),
+		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry())
+	if err != nil {
+		return nil, err
+	}
+	service := weirv1.NewPeerServiceClient(conn)
+	ctx, stop := context.WithCancel(context.Background()) // ended by Run or Forget
+	peer := &Peer{
+		address: address, service: service, stop: stop,
+		checks: stream.NewClient(func(ctx context.Context) (grpc.BidiStreamingClient[weirv1.CheckStreamRequest, weirv1.CheckStreamResponse], error) {
+			return service.CheckStream(ctx)
+		}),
+	}
+	p.streams.Go(func() {
+		_ = peer.checks.Run(ctx) // ends with ctx and has no other error
+		_ = conn.Close()
+	})
+	return peer, nil
+}
+
+// Peer is another node.
+type Peer struct {
+	address string
+	service weirv1.PeerServiceClient
+	checks  *stream.Client
+	stop    context.CancelFunc
+}
+
+var _ cluster.Peer = (*Peer)(nil)
+
+// Check sends the request over the stream that all checks to this peer share.
+func (p *Peer) Check(ctx context.Context, r policy.Request, epoch uint64) (policy.Decision, error) {
+	o, err := p.checks.Check(ctx, toRequest(r), epoch)
+	switch {
+	case err != nil:
+		return policy.Decision{}, fmt.Errorf("%w: %s: %w", cluster.ErrUnreachable, p.address, err)
+	case o.GetFault() != nil:
+		return policy.Decision{}, fromFault(o.GetFault())
+	}
+	return fromDecision(o.GetDecision()), nil
+}
+
+// Settle settles at the other node.
+func (p *Peer) Settle(ctx context.Context, s policy.Settlement, epoch uint64) (policy.Settled, error) {
+	r, err := p.service.Settle(ctx, &weirv1.PeerSettleRequest{Settle: toSettle(s), Epoch: epoch})
+	if err != nil {
+		return policy.Settled{}, fromStatus(err)
+	}
+	return fromSettled(r), nil
+}
+
+// Propose has the other node append a command.
+func (p *Peer) Propose(ctx context.Context, machine string, command []byte) ([]byte, error) {
+	r, err := p.service.Propose(ctx, &weirv1.ProposeRequest{Machine: machine, Command: command})
+	if err != nil {
+		return nil, fromStatus(err)
+	}
+	return r.GetReply(), nil
+}
+
+// Pull fetches the view and the policy if they are newer.
+func (p *Peer) Pull(ctx context.Context, epoch, policyVersion uint64) (cluster.Pulled, error) {
+	r, err := p.service.Pull(ctx, &weirv1.PullRequest{Epoch: epoch, PolicyVersion: policyVersion})
+	if err != nil {
+		return cluster.Pulled{}, fromStatus(err)
+	}
+	return cluster.Pulled{View: r.GetView(), PolicyVersion: r.GetPolicyVersion(), Policy: r.GetPolicy()}, nil
+}
+
+// lost is a peer that cannot be asked at all.
+type lost struct{ err error }
+
+// Check returns why.
+func (l lost) Check(context.Context, policy.Request, uint64) (policy.Decision, error) {
+	return policy.Decision{}, l.err
+}
+
+// Settle returns why.
+func (l lost) Settle(context.Context, policy.Settlement, uint64) (policy.Settled, error) {
+	return policy.Settled{}, l.err
+}
+
+// Propose returns why.
+func (l lost) Propose(context.Context, string, []byte) ([]byte, error) { return nil, l.err }
+
+// Pull returns why.
+func (l lost) Pull(context.Context, uint64, uint64) (cluster.Pulled, error) {
+	return cluster.Pulled{}, l.err
+}
