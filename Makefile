@@ -1,8 +1,8 @@
-# Everything here needs only Go, make, git and, for the race detector, a C compiler.
+# build, run, demo and test need only Go and make; lint needs git and bash too, race a C compiler.
 
-SHELL       := /usr/bin/env bash
-.SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+lint-format lint-vet lint-generate lint-tidy format race fuzz: SHELL := /usr/bin/env bash
+lint-format lint-vet lint-generate lint-tidy format race fuzz: .SHELLFLAGS := -euo pipefail -c
 
 GO        ?= go
 FUZZTIME  ?= 10s

@@ -50,8 +50,13 @@ func TestRefusalIsADecision(t *testing.T) {
 		verdict string
 		allowed bool
 	}{
-		{200, "ALLOW", true}, {200, "DEGRADE", true}, {202, "QUEUE", false},
-		{429, "DENY", false}, {402, "DENY", false}, {403, "DENY", false}, {503, "DENY", false},
+		{200, "ALLOW", true},
+		{200, "DEGRADE", true},
+		{202, "QUEUE", false},
+		{429, "DENY", false},
+		{402, "DENY", false},
+		{403, "DENY", false},
+		{503, "DENY", false},
 	}
 	for _, r := range rows {
 		media := jsonMedia

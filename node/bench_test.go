@@ -44,7 +44,8 @@ func BenchmarkUnaryCheck(b *testing.B) {
 	request := func(i int64) *weirv1.CheckRequest {
 		return &weirv1.CheckRequest{Domain: "d", Attributes: []*weirv1.Attribute{
 			{Name: "user", Value: "user-" + strconv.FormatInt(i%1000, 10)},
-			{Name: "model", Value: "large"}, {Name: "org", Value: "acme"},
+			{Name: "model", Value: "large"},
+			{Name: "org", Value: "acme"},
 		}}
 	}
 	sample, err := weir.Check(b.Context(), request(0))

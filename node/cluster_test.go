@@ -3,6 +3,7 @@ package node_test
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 // Three nodes form a cluster, agree on one home, and admit exactly the limit through any of them.
@@ -20,6 +21,30 @@ func TestThreeNodesFormAndDecideAsOne(t *testing.T) {
 		}
 		if allowed != 10 || len(homes) != 1 {
 			t.Errorf("%d of 30 allowed by homes %v, want 10 by one", allowed, homes)
+		}
+	})
+}
+
+// Datagrams that are lost, doubled and late, and streams that are slow, delay a cluster but change no answer.
+func TestABadNetworkChangesNoAnswer(t *testing.T) {
+	simulate(t, 6, 3, func(s *sim) {
+		s.network.SetDelay(time.Millisecond, 20*time.Millisecond)
+		s.network.SetLoss(0.2)
+		s.network.SetDuplication(0.1)
+		for account := range 5 {
+			allowed := 0
+			for i := range 15 {
+				if a := s.check(s.nodes[i%3], fmt.Sprintf(`{"domain":"d","attributes":{"user":"u%d"}}`, account)); a.Verdict == "ALLOW" {
+					allowed++
+				}
+				time.Sleep(time.Second)
+			}
+			if allowed != 10 {
+				t.Errorf("account %d: %d of 15 allowed, want 10", account, allowed)
+			}
+		}
+		if n := s.network.Stats(); n.PacketsDropped == 0 || n.PacketsDuplicated == 0 {
+			t.Errorf("the network did no harm: %+v", n)
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
@@ -184,7 +185,8 @@ func (p *parts) drain() {
 }
 
 func (p *parts) peerServer() *grpc.Server {
-	s := grpc.NewServer(grpc.MaxRecvMsgSize(peerBytesMax), grpc.MaxSendMsgSize(peerBytesMax))
+	s := grpc.NewServer(grpc.MaxRecvMsgSize(peerBytesMax), grpc.MaxSendMsgSize(peerBytesMax),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: transport.PeerPing / 2}))
 	service := &transport.PeerServer{Router: p.router, Keeper: p.keeper, Quorum: quorum{p.group}, Timeout: p.cfg.RequestTimeout}
 	service.Register(s)
 	return s

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
+	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 	"github.com/weir-cluster/weir/cluster"
 	"github.com/weir-cluster/weir/ledger"
 	"github.com/weir-cluster/weir/policy"
@@ -79,4 +81,34 @@ func TestADecisionSurvivesTheWire(t *testing.T) {
 	if got := fmt.Sprintf("%+v", fromDecision(toDecision(d))); got != fmt.Sprintf("%+v", d) {
 		t.Errorf("got  %s\nwant %+v", got, d)
 	}
+}
+
+// Any bytes that gRPC would hand over make a request that is judged, never a panic.
+func FuzzCheckRequest(f *testing.F) {
+	p, err := policy.Parse("demo", policy.Demo())
+	if err != nil {
+		f.Fatal(err)
+	}
+	whole, err := proto.Marshal(toRequest(policy.Request{
+		Domain: "demo", Attributes: []policy.Attribute{{Name: "user", Value: "u"}}, Cost: []policy.Cost{{Meter: "tokens", Amount: 5}},
+		IdempotencyKey: "k", MaxWait: time.Second, Mode: policy.Reserve, Explain: true,
+	}))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole)
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var r weirv1.CheckRequest
+		if proto.Unmarshal(b, &r) != nil {
+			return
+		}
+		q := fromRequest(&r)
+		if again := fromRequest(toRequest(q)); fmt.Sprintf("%+v", again) != fmt.Sprintf("%+v", q) {
+			t.Errorf("%+v does not survive: %+v", q, again)
+		}
+		if err := p.Validate(q); err != nil && !errors.Is(err, policy.ErrInvalid) {
+			t.Errorf("%+v: %v", q, err)
+		}
+	})
 }

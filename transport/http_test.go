@@ -183,8 +183,11 @@ func TestRetryAfterIsNeverEarly(t *testing.T) {
 		jitter float64
 		want   string
 	}{
-		{time.Millisecond, 0, "1"}, {time.Second, 0, "1"}, {1001 * time.Millisecond, 0, "2"},
-		{100 * time.Second, 0, "100"}, {100 * time.Second, 0.999, "110"},
+		{time.Millisecond, 0, "1"},
+		{time.Second, 0, "1"},
+		{1001 * time.Millisecond, 0, "2"},
+		{100 * time.Second, 0, "100"},
+		{100 * time.Second, 0.999, "110"},
 	} {
 		h := http.Header{}
 		rateHeaders(h, policy.Decision{Verdict: policy.Deny, Reason: policy.RateLimited, RetryAfter: c.wait}, "none", c.jitter)

@@ -21,6 +21,10 @@ import (
 // peerBytesMax bounds a message between nodes: a packed stream message of the largest checks, or a view.
 const peerBytesMax = 16 << 20
 
+// PeerPing is how often an idle connection to a peer is tried, so that one that died unheard is replaced. The
+// other side must permit it.
+const PeerPing = 10 * time.Second
+
 // Peers keeps one connection and one check stream to each other node. It is safe for concurrent use.
 type Peers struct {
 	network cluster.Network
@@ -91,7 +95,7 @@ func (p *Peers) dial(address string) (*Peer, error) {
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: time.Second,
 		}),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 2 * time.Second}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: PeerPing, Timeout: 2 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(peerBytesMax), grpc.MaxCallSendMsgSize(peerBytesMax)),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry())
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -47,6 +48,8 @@ func (c *devCommand) Run(ctx context.Context, s *shell) error {
 	if err := c.portsFree(); err != nil {
 		return err
 	}
+	_, err := os.Stat(filepath.Join(c.DataDir, devName(0)))
+	again := err == nil && !c.Ephemeral
 	nodes := make([]*node.Node, devNodes)
 	for i := range nodes {
 		n, err := node.New(c.node(i, logger(s.stderr, "text", c.LogLevel)))
@@ -55,7 +58,7 @@ func (c *devCommand) Run(ctx context.Context, s *shell) error {
 		}
 		nodes[i] = n
 	}
-	return runAll(ctx, nodes, func(took time.Duration) { c.welcome(s.stdout, nodes, took) })
+	return runAll(ctx, nodes, func(took time.Duration) { c.welcome(s.stdout, nodes, took, again) })
 }
 
 func devName(i int) string { return "n" + strconv.Itoa(i+1) }
@@ -164,7 +167,7 @@ func allReady(ctx context.Context, nodes []*node.Node) error {
 	return nil
 }
 
-func (c *devCommand) welcome(w io.Writer, nodes []*node.Node, took time.Duration) {
+func (c *devCommand) welcome(w io.Writer, nodes []*node.Node, took time.Duration, again bool) {
 	where := "data in " + c.DataDir
 	if c.Ephemeral {
 		where = "data in memory"
@@ -173,6 +176,12 @@ func (c *devCommand) welcome(w io.Writer, nodes []*node.Node, took time.Duration
 		len(nodes), took.Seconds(), where, strings.ToLower(c.LogLevel.String()))
 	for i, n := range nodes {
 		fmt.Fprintf(w, "  %s  http %s  grpc %s\n", devName(i), n.HTTPAddr(), n.GRPCAddr())
+	}
+	if again {
+		fmt.Fprintf(w, `
+The ledger and the policy of the last run are in force again. Buckets are not kept over a restart yet: token
+buckets start empty and fill at their rate, so the first checks may be refused (--ephemeral starts afresh).
+`)
 	}
 	first, last := nodes[0].HTTPAddr(), nodes[len(nodes)-1].HTTPAddr()
 	fmt.Fprintf(w, `

@@ -42,6 +42,7 @@ type process struct {
 
 	running *os.Process
 	ended   chan struct{} // closed after the process has ended
+	failure error         // how it ended, nil for exit code 0; read it after ended is closed
 }
 
 // startFleet starts n processes of exe under dir that found a cluster together; extra flags go to each.
@@ -113,7 +114,7 @@ func (p *process) start() error {
 	p.running, p.ended = cmd.Process, ended
 	go func() {
 		defer close(ended)
-		_ = cmd.Wait() // how a node ends is told by its log; who waits only needs to know that it did
+		p.failure = cmd.Wait()
 	}()
 	return nil
 }
@@ -127,14 +128,17 @@ func (p *process) kill() error {
 	return nil
 }
 
-// terminate asks the process to stop gracefully and returns once it is gone; it kills one that takes
-// longer than fleetStopTime, and says so.
+// terminate asks the process to stop gracefully and returns once it is gone. That it ended with another
+// exit code than 0 is an error, and that it took longer than fleetStopTime and was killed.
 func (p *process) terminate() error {
 	if err := p.send(syscall.SIGTERM); err != nil {
 		return err
 	}
 	select {
 	case <-p.ended:
+		if p.failure != nil {
+			return fmt.Errorf("node %s stopped with %w; its log ends:\n%s", p.name, p.failure, p.logTail())
+		}
 		return nil
 	case <-time.After(fleetStopTime):
 		return errors.Join(fmt.Errorf("node %s did not stop within %v; its log ends:\n%s", p.name, fleetStopTime, p.logTail()), p.kill())

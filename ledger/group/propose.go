@@ -57,7 +57,7 @@ func (g *Group) enqueue(p *proposal) error {
 	case len(p.command) > g.cfg.CommandBytes:
 		return fmt.Errorf("%d bytes, at most %d: %w", len(p.command), g.cfg.CommandBytes, ErrTooLarge)
 	case r.State() != raft.Leader:
-		return ErrNotLeader
+		return ErrNotLeader // the library would say so too, but only in its turn
 	}
 	size := int64(len(p.command))
 	if g.queuedBytes.Add(size) > int64(g.cfg.QueueBytes) {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 // texts reads a snapshot of texts.
@@ -96,6 +98,37 @@ func TestReplicaRefusesASnapshotOfOtherMachines(t *testing.T) {
 		if err := p.Restore(io.NopCloser(bytes.NewReader(stack(t, sections(map[string]string{"tape": "[]"}))))); err != nil || p.err() != nil {
 			t.Errorf("%s: a good one after it: %v, %v", row.name, err, p.err())
 		}
+	}
+}
+
+func TestStampsNeverGoBackNotEvenAfterARestore(t *testing.T) {
+	t.Parallel()
+	log := func(index uint64, wall int64) *raft.Log {
+		return &raft.Log{Index: index, Term: 3, Data: appendEntry(nil, time.Unix(wall, 0), []operation{{"tape", []byte("x")}})}
+	}
+	first, second := &tape{}, &tape{}
+	p := newReplica(map[string]Machine{"tape": first}, func() {})
+	for i, wall := range []int64{100, 90, 110, 105} { // as when a leader with a slow clock follows one with a fast clock
+		p.Apply(log(uint64(10+i), wall))
+	}
+	if p.consumed.Load() != 13 {
+		t.Errorf("consumed up to %d, want 13", p.consumed.Load())
+	}
+	taken, err := p.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := newReplica(map[string]Machine{"tape": second}, func() {})
+	if err := q.Restore(io.NopCloser(bytes.NewReader(stack(t, taken.(*snapshot))))); err != nil {
+		t.Fatal(err)
+	}
+	q.Apply(log(14, 95))
+	var seconds []int64
+	for _, wall := range append(first.walls, second.walls...) {
+		seconds = append(seconds, wall.Unix())
+	}
+	if !slices.Equal(seconds, []int64{100, 100, 110, 110, 110}) || !slices.Equal(second.played()[3:], []string{"3/13 x", "3/14 x"}) {
+		t.Errorf("stamps %v, played %q", seconds, second.played())
 	}
 }
 

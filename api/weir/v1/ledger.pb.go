@@ -263,7 +263,7 @@ type DebitRequest struct {
 	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	Account        string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
 	AmountMicros   int64                  `protobuf:"varint,3,opt,name=amount_micros,json=amountMicros,proto3" json:"amount_micros,omitempty"`
-	Order          []string               `protobuf:"bytes,4,rep,name=order,proto3" json:"order,omitempty"` // kinds, in the order in which they pay; none means included, promo, credit
+	Order          []string               `protobuf:"bytes,4,rep,name=order,proto3" json:"order,omitempty"` // kinds, in the order in which they pay; none means included, promo, credit, overdraft
 	Memo           string                 `protobuf:"bytes,5,opt,name=memo,proto3" json:"memo,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
