@@ -1,69 +1,81 @@
 package limiter
 
 import (
-	"maps"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 )
 
+// pages counts each page of the table once.
+func (t *table) pages() (n int) {
+	for i := 0; i < len(t.dir); n++ {
+		_, times := t.span(i, t.dir[i])
+		i += times
+	}
+	return n
+}
+
 func TestTableHoldsWhatAMapHolds(t *testing.T) {
 	t.Parallel()
+	type state struct{ ends, units int64 }
 	rapid.Check(t, func(t *rapid.T) {
 		var tb table
-		twin := map[Key]bucket{}
+		twin := map[Key]state{}
 		now := int64(0)
-		for range rapid.IntRange(1, 300).Draw(t, "steps") {
-			k := Key{Lo: rapid.Uint64Range(0, 200).Draw(t, "key")}
-			switch rapid.IntRange(0, 4).Draw(t, "op") {
+		keys := rapid.SampledFrom([]uint64{20, 600}).Draw(t, "keys")
+		for range rapid.IntRange(1, 1500).Draw(t, "steps") {
+			k := Key{Lo: rapid.Uint64Range(0, keys).Draw(t, "key")}
+			switch rapid.IntRange(0, 30).Draw(t, "op") {
 			case 0:
-				now += rapid.Int64Range(0, 40).Draw(t, "step")
-				before := maps.Clone(twin)
-				maps.DeleteFunc(twin, func(k Key, b bucket) bool { return now >= b.expires && tb.find(k) != nil })
-				dead := 0
-				for range tb.pages { // a page at a time, and shrinking: no more than all of them
-					dead += tb.sweep(now)
+				now += rapid.Int64Range(0, 200).Draw(t, "step")
+				had := tb.len
+				for range tb.pages() { // a page at a time, and merging: no more than all of them
+					tb.sweep(now*msNs, false)
 				}
-				for k, b := range before {
-					if now >= b.expires && tb.find(k) != nil {
-						twin[k] = b // not come by yet
+				for k, b := range twin {
+					if now >= b.ends && tb.find(k) == nil {
+						delete(twin, k)
+						had--
 					}
 				}
-				if dead != len(before)-len(twin) {
-					t.Fatalf("swept %d of %d, %d are left", dead, len(before), len(twin))
+				if tb.len != had {
+					t.Fatalf("%d are left, want %d", tb.len, had)
 				}
+			case 1:
+				tb.remove(k)
+				delete(twin, k)
 			default:
-				b := bucket{now + rapid.Int64Range(1, 60).Draw(t, "life"), rapid.Int64().Draw(t, "count")}
-				if held := tb.find(k); held != nil {
-					*held = b
-				} else {
-					tb.insert(k, b)
+				b := state{now + rapid.Int64Range(1, 400).Draw(t, "life"), rapid.Int64Range(1, unitsMax).Draw(t, "count")}
+				e := tb.find(k)
+				if e == nil {
+					e = tb.insert(k)
 				}
+				e.setWindow(b.ends*msNs, b.units)
 				twin[k] = b
 			}
 			if tb.len != len(twin) {
-				t.Fatalf("%d buckets, want %d", tb.len, len(twin))
-			}
-			for k := range uint64(201) {
-				b, held := twin[Key{Lo: k}]
-				if got := tb.find(Key{Lo: k}); (got != nil) != held || held && *got != b {
-					t.Fatalf("key %d is %v, want %v", k, got, b)
-				}
+				t.Fatalf("%d entries, want %d", tb.len, len(twin))
 			}
 		}
-		for range 3*len(tb.pages) + 1 {
-			tb.sweep(now + 100)
+		for k := range keys + 1 {
+			b, held := twin[Key{Lo: k}]
+			if e := tb.find(Key{Lo: k}); (e != nil) != held || held && (state{e.expires() / msNs, e.units()}) != b {
+				t.Fatalf("key %d is %+v, want %+v", k, e, b)
+			}
 		}
-		if tb.len != 0 || tb.pages != nil {
-			t.Fatalf("%d dead buckets are left on %d pages", tb.len, len(tb.pages))
+		for range 4*tb.pages() + 1 {
+			tb.sweep((now+1000)*msNs, false)
+		}
+		if tb.len != 0 || tb.dir != nil {
+			t.Fatalf("%d dead entries are left on %d pages", tb.len, tb.pages())
 		}
 	})
 }
 
 func TestFullStoreNeverEvictsALiveBucket(t *testing.T) {
 	t.Parallel()
-	l := &Limit{TokenBucket, 1, time.Second, 10}
+	l := &Limit{Algorithm: TokenBucket, Count: 1, Period: time.Second, Burst: 10}
 	s := NewStore(Config{BucketsMax: 100})
 	for k := range uint64(100) {
 		admits(t, s, start, l, k, 5, Taken)
@@ -92,7 +104,7 @@ func TestFullStoreNeverEvictsALiveBucket(t *testing.T) {
 
 func TestDeadBucketsOfAnyPartitionMakeRoom(t *testing.T) {
 	t.Parallel()
-	l := &Limit{TokenBucket, 1, time.Second, 10}
+	l := &Limit{Algorithm: TokenBucket, Count: 1, Period: time.Second, Burst: 10}
 	later := start + int64(2*time.Second)
 	for _, way := range []string{"take", "charge"} {
 		s := NewStore(Config{BucketsMax: 1000})
@@ -123,7 +135,7 @@ func TestDeadBucketsOfAnyPartitionMakeRoom(t *testing.T) {
 
 func TestPeekAddsNoBucket(t *testing.T) {
 	t.Parallel()
-	l := &Limit{TokenBucket, 1, time.Second, 10}
+	l := &Limit{Algorithm: TokenBucket, Count: 1, Period: time.Second, Burst: 10}
 	s := NewStore(Config{BucketsMax: 1})
 	for range 2 {
 		if o, _ := s.Peek(0, start, one(l, 1, 1)); o != Taken || s.Len() != 0 {
@@ -135,7 +147,7 @@ func TestPeekAddsNoBucket(t *testing.T) {
 // TestMemoryFollowsLiveKeys sends keys that live for a thousand takes through one partition, then leaves it idle.
 func TestMemoryFollowsLiveKeys(t *testing.T) {
 	t.Parallel()
-	l := &Limit{TokenBucket, 1, time.Second, 10}
+	l := &Limit{Algorithm: TokenBucket, Count: 1, Period: time.Second, Burst: 10}
 	s := NewStore(DefaultConfig())
 	now := start
 	for k := range uint64(20_000) {
@@ -154,7 +166,7 @@ func TestMemoryFollowsLiveKeys(t *testing.T) {
 	}
 	now += int64(time.Hour)
 	for range 1000 * partitions {
-		if s.sweepNext(now); s.partitions[0].table.pages == nil {
+		if s.sweepNext(now); s.partitions[0].table.dir == nil {
 			break
 		}
 	}
@@ -165,7 +177,7 @@ func TestMemoryFollowsLiveKeys(t *testing.T) {
 
 func TestDropForgetsOnePartition(t *testing.T) {
 	t.Parallel()
-	l := &Limit{TokenBucket, 1, time.Second, 10}
+	l := &Limit{Algorithm: TokenBucket, Count: 1, Period: time.Second, Burst: 10}
 	s := NewStore(DefaultConfig())
 	admits(t, s, start, l, 1, 10, Taken)
 	s.Take(1, start, one(l, 2, 10))

@@ -2,38 +2,43 @@ package limiter
 
 import (
 	"math"
+	"math/bits"
 	"time"
 )
 
-// bucket is the state of one limit for one key. From the moment it expires it says nothing that a missing one does not.
+// bucket is the state of one limit for one key as it counts. From the moment it expires it says nothing that a missing one
+// does not.
 //
-// For a token bucket, expires and count are the theoretical arrival time as a span: when all that was taken is earned
-// again, the bucket is full. For a fixed window, expires is the window's end and count what was taken in it.
-type bucket struct {
-	expires int64
-	count   int64
-}
+//	token bucket      expires and count are the theoretical arrival time as a span: when all that was taken is earned again
+//	fixed, calendar   expires is the window's end, count what was taken in it
+//	sliding           the same, and prev is what the window before took
+//	log, concurrency  count is the sum of the runs that have not ended, expires when the last ends, prev what the slot has
+type bucket struct{ expires, count, prev int64 }
 
 // missing is what an unknown key has: a bucket that expired before any time.
 func missing() bucket { return bucket{expires: math.MinInt64} }
 
-// present returns what b says at now. A live bucket under a changed limit keeps its debt: a fraction that does not fit is
-// rounded up, the count of a window of another length is carried into the present one.
+// present returns what the bucket of a token bucket or of one window says at now. A live bucket under a changed limit
+// keeps its debt: the count of a window of another length is carried into the present one.
 func (l *Limit) present(b bucket, now int64) bucket {
-	if l.Algorithm == FixedWindow {
-		end := windowEnd(now, int64(l.Period))
+	if l.Algorithm == TokenBucket {
 		if now >= b.expires {
-			return bucket{expires: end}
+			return bucket{expires: now}
 		}
-		return bucket{expires: end, count: b.count}
+		return b
 	}
+	end := l.windowEnd(now)
 	if now >= b.expires {
-		return bucket{expires: now}
+		return bucket{expires: end}
 	}
-	if b.count >= l.Count {
-		b.count = 0
+	return bucket{expires: end, count: b.count}
+}
+
+func (l *Limit) windowEnd(now int64) int64 {
+	if l.Algorithm == CalendarWindow {
+		return l.Calendar.end(now, l.Zone)
 	}
-	return b
+	return windowEnd(now, int64(l.Period))
 }
 
 func windowEnd(now, period int64) int64 {
@@ -44,15 +49,28 @@ func windowEnd(now, period int64) int64 {
 	return now - into + period
 }
 
-// available returns the whole units left in a present bucket.
-func (l *Limit) available(b bucket, now int64) int64 {
-	if l.Algorithm == FixedWindow {
-		return max(0, l.Count-b.count)
-	}
-	if l.capacity() == 0 {
+// left returns the whole units left in a present bucket, negative when it is in debt.
+func (l *Limit) left(b bucket, now int64) int64 {
+	switch {
+	case l.Count == 0:
 		return 0
+	case l.Algorithm == TokenBucket:
+		_, owed := l.units(span{b.expires - now, b.count})
+		return l.Burst - owed
+	case l.Algorithm == SlidingWindow && b.prev > 0:
+		return l.Count - b.count - l.weighed(b.prev, b.expires-now)
 	}
-	return l.units(l.minus(l.span(l.Burst), span{b.expires - now, b.count}))
+	return l.Count - b.count
+}
+
+// weighed returns prev * rest / Period, rounded up: what the window before counts with rest of the present one to go.
+func (l *Limit) weighed(prev, rest int64) int64 {
+	hi, lo := bits.Mul64(uint64(prev), uint64(rest))
+	units, part := bits.Div64(hi, lo, uint64(l.Period))
+	if part > 0 {
+		units++
+	}
+	return int64(units)
 }
 
 // chargeable returns how many units a present bucket can still owe.
@@ -60,60 +78,104 @@ func (l *Limit) chargeable(b bucket, now int64) int64 {
 	switch {
 	case l.Count == 0:
 		return 0
-	case l.Algorithm == FixedWindow:
-		return math.MaxInt64 - b.count
+	case l.Algorithm == TokenBucket:
+		units, _ := l.units(l.minus(span{debtMax, 0}, span{b.expires - now, b.count}))
+		return units
+	case l.Algorithm == Concurrency:
+		return max(0, runsMax-b.count)
 	}
-	return l.units(l.minus(span{debtMax, 0}, span{b.expires - now, b.count}))
+	return max(0, unitsMax-b.count)
 }
 
-// after returns a present bucket with the units taken, which are available or at least chargeable.
+// after returns a present bucket with the units taken, which are left or at least chargeable.
 func (l *Limit) after(b bucket, units int64) bucket {
-	if units == 0 {
-		return b
+	switch {
+	case units == 0:
+	case l.Algorithm == TokenBucket:
+		s := l.plus(span{b.expires, b.count}, l.span(units))
+		b.expires, b.count = s.ns, s.back
+	default:
+		b.count += units
 	}
-	if l.Algorithm == FixedWindow {
-		return bucket{b.expires, b.count + units}
-	}
-	s := l.plus(span{b.expires, b.count}, l.span(units))
-	return bucket{s.ns, s.back}
+	return b
 }
 
-// without returns a present bucket with the units given back.
-func (l *Limit) without(b bucket, units int64) bucket {
-	if l.Algorithm == FixedWindow {
-		return bucket{b.expires, max(0, b.count-units)}
+// without returns a present bucket with the units given back, as far as it owes them; a sliding window's newest first.
+func (l *Limit) without(b bucket, units, now int64) bucket {
+	if l.Algorithm == TokenBucket {
+		if !l.spannable(units) {
+			return bucket{expires: now}
+		}
+		s := l.minus(span{b.expires, b.count}, l.span(units))
+		return bucket{expires: s.ns, count: s.back}
 	}
-	s := l.minus(span{b.expires, b.count}, l.span(units))
-	return bucket{s.ns, s.back}
+	b.prev -= min(b.prev, max(0, units-b.count))
+	b.count -= min(b.count, units)
+	return b
 }
 
-// opens returns the moment from which a present bucket has the units available; false if they are more than it ever has.
-func (l *Limit) opens(b bucket, units int64) (at int64, ever bool) {
-	if units > l.capacity() {
-		return 0, false
+// opens returns the moment from which a present bucket that cannot give the units now can, if nobody takes any; the
+// units are within the capacity. Logs and slots are asked for theirs.
+func (l *Limit) opens(b bucket, units int64) int64 {
+	switch l.Algorithm {
+	case TokenBucket:
+		beyond := l.minus(l.span(units), l.span(l.Burst)) // never positive, so the sum stays in range
+		return l.plus(span{b.expires, b.count}, beyond).ns
+	case SlidingWindow:
+		if spare := l.Count - units - b.count; spare >= 0 {
+			return b.expires - l.fading(b.prev, spare)
+		}
+		return b.expires + int64(l.Period) - l.fading(b.count, l.Count-units)
 	}
-	if l.Algorithm == FixedWindow {
-		return b.expires, true
-	}
-	beyond := l.minus(l.span(units), l.span(l.Burst)) // never positive, so the sum stays in range
-	return l.plus(span{b.expires, b.count}, beyond).ns, true
+	return b.expires
 }
 
-// untouched says whether a present bucket has its whole capacity.
-func (l *Limit) untouched(b bucket, now int64) bool {
-	if l.Algorithm == FixedWindow {
-		return b.count == 0
+// fading returns the greatest rest of a window for which what the one before took counts no more than units.
+func (l *Limit) fading(prev, units int64) int64 {
+	hi, lo := bits.Mul64(uint64(units), uint64(l.Period))
+	if hi >= uint64(prev) {
+		return int64(l.Period)
 	}
-	return b.expires <= now
+	rest, _ := bits.Div64(hi, lo, uint64(prev))
+	return int64(min(rest, uint64(l.Period)))
 }
 
-// drained returns the bucket that lost its state at since: a token bucket then owes what it cannot have earned again.
-func (l *Limit) drained(since int64) bucket {
-	if l.Algorithm == FixedWindow || l.capacity() == 0 {
+// resets returns the moment from which a present bucket is untouched.
+func (l *Limit) resets(b bucket, now int64) int64 {
+	switch {
+	case l.Algorithm == TokenBucket:
+		return b.expires
+	case b.count > 0 && l.Algorithm == SlidingWindow:
+		return b.expires + int64(l.Period)
+	case b.count > 0 || b.prev > 0 && l.Algorithm == SlidingWindow:
+		return b.expires
+	}
+	return now
+}
+
+// drained returns what is known at now of a bucket that lost its state at since: by the limit's Cold nothing, or that all
+// was taken at that moment.
+func (l *Limit) drained(since, now int64) bucket {
+	if l.Cold == ColdFresh || l.Cold == ColdDefault && l.Algorithm != TokenBucket || l.capacity() == 0 {
 		return missing()
 	}
-	s := l.plus(span{since, 0}, l.span(l.Burst))
-	return bucket{s.ns, s.back}
+	period := int64(l.Period)
+	switch l.Algorithm {
+	case TokenBucket:
+		s := l.plus(span{since, 0}, l.span(l.Burst))
+		return bucket{expires: s.ns, count: s.back}
+	case SlidingWindow:
+		b := bucket{expires: windowEnd(now, period)}
+		if since >= b.expires-period {
+			b.count = l.Count
+		} else if since >= b.expires-2*period {
+			b.prev = l.Count
+		}
+		return b
+	case RollingLog, Concurrency:
+		return bucket{expires: since + period, count: l.Count}
+	}
+	return bucket{expires: l.windowEnd(since), count: l.Count}
 }
 
 func until(at, now int64) time.Duration { return time.Duration(max(0, at-now)) }

@@ -15,23 +15,23 @@ func TestLimitValidate(t *testing.T) {
 		limit Limit
 		valid bool
 	}{
-		{Limit{TokenBucket, 1, time.Millisecond, 1}, true},
-		{Limit{TokenBucket, 1_000_000, time.Millisecond, 1 << 61}, true},
-		{Limit{TokenBucket, 1, 3660 * days, 14}, true},
-		{Limit{FixedWindow, 1, 3660 * days, 0}, true},
-		{Limit{FixedWindow, int64(time.Second), time.Second, 0}, true},
-		{Limit{2, 1, time.Second, 1}, false},
-		{Limit{TokenBucket, 0, time.Second, 1}, false},
-		{Limit{TokenBucket, -1, time.Second, 1}, false},
-		{Limit{TokenBucket, 1, time.Millisecond - 1, 1}, false},
-		{Limit{TokenBucket, 1, -time.Second, 1}, false},
-		{Limit{TokenBucket, 1, 3660*days + 1, 1}, false},
-		{Limit{TokenBucket, int64(time.Second) + 1, time.Second, 1}, false},
-		{Limit{TokenBucket, 1, time.Second, 0}, false},
-		{Limit{TokenBucket, 1, 3660 * days, 15}, false},
-		{Limit{TokenBucket, 1, time.Second, math.MaxInt64}, false},
-		{Limit{FixedWindow, 0, time.Second, 0}, false},
-		{Limit{FixedWindow, 1, time.Second, 1}, false},
+		{Limit{Algorithm: TokenBucket, Count: 1, Period: time.Millisecond, Burst: 1}, true},
+		{Limit{Algorithm: TokenBucket, Count: 1_000_000, Period: time.Millisecond, Burst: 1 << 61}, true},
+		{Limit{Algorithm: TokenBucket, Count: 1, Period: 3660 * days, Burst: 14}, true},
+		{Limit{Algorithm: FixedWindow, Count: 1, Period: 3660 * days}, true},
+		{Limit{Algorithm: FixedWindow, Count: int64(time.Second), Period: time.Second}, true},
+		{Limit{Algorithm: 9, Count: 1, Period: time.Second, Burst: 1}, false},
+		{Limit{Algorithm: TokenBucket, Count: 0, Period: time.Second, Burst: 1}, false},
+		{Limit{Algorithm: TokenBucket, Count: -1, Period: time.Second, Burst: 1}, false},
+		{Limit{Algorithm: TokenBucket, Count: 1, Period: time.Millisecond - 1, Burst: 1}, false},
+		{Limit{Algorithm: TokenBucket, Count: 1, Period: -time.Second, Burst: 1}, false},
+		{Limit{Algorithm: TokenBucket, Count: 1, Period: 3660*days + 1, Burst: 1}, false},
+		{Limit{Algorithm: TokenBucket, Count: int64(time.Second) + 1, Period: time.Second, Burst: 1}, false},
+		{Limit{Algorithm: TokenBucket, Count: 1, Period: time.Second}, false},
+		{Limit{Algorithm: TokenBucket, Count: 1, Period: 3660 * days, Burst: 15}, false},
+		{Limit{Algorithm: TokenBucket, Count: 1, Period: time.Second, Burst: math.MaxInt64}, false},
+		{Limit{Algorithm: FixedWindow, Count: 0, Period: time.Second}, false},
+		{Limit{Algorithm: FixedWindow, Count: 1, Period: time.Second, Burst: 1}, false},
 	} {
 		if err := c.limit.Validate(); (err == nil) != c.valid || err != nil && !errors.Is(err, ErrLimit) {
 			t.Errorf("%+v: %v, want valid %v", c.limit, err, c.valid)
@@ -41,7 +41,7 @@ func TestLimitValidate(t *testing.T) {
 
 func TestShareRoundsDownAndMayAdmitNothing(t *testing.T) {
 	t.Parallel()
-	bucket := Limit{TokenBucket, 60, time.Minute, 20}
+	bucket := Limit{Algorithm: TokenBucket, Count: 60, Period: time.Minute, Burst: 20}
 	for _, c := range []struct {
 		n    int
 		want Limit
@@ -49,15 +49,15 @@ func TestShareRoundsDownAndMayAdmitNothing(t *testing.T) {
 		{-1, bucket},
 		{0, bucket},
 		{1, bucket},
-		{3, Limit{TokenBucket, 20, time.Minute, 6}},
-		{21, Limit{TokenBucket, 2, time.Minute, 0}},
-		{61, Limit{TokenBucket, 0, time.Minute, 0}},
+		{3, Limit{Algorithm: TokenBucket, Count: 20, Period: time.Minute, Burst: 6}},
+		{21, Limit{Algorithm: TokenBucket, Count: 2, Period: time.Minute}},
+		{61, Limit{Algorithm: TokenBucket, Count: 0, Period: time.Minute}},
 	} {
 		if got := bucket.Share(c.n); got != c.want {
 			t.Errorf("Share(%d) = %+v, want %+v", c.n, got, c.want)
 		}
 	}
-	for _, l := range []Limit{bucket.Share(21), bucket.Share(61), Limit{FixedWindow, 3, time.Second, 0}.Share(4)} {
+	for _, l := range []Limit{bucket.Share(21), bucket.Share(61), Limit{Algorithm: FixedWindow, Count: 3, Period: time.Second}.Share(4)} {
 		s := NewStore(DefaultConfig())
 		takes := []Take{{Limit: &l, Cost: 1}}
 		s.Cold(0, start)
@@ -126,7 +126,7 @@ func FuzzSpan(f *testing.F) {
 	f.Add(int64(time.Millisecond), int64(time.Millisecond), int64(1<<61), int64(1<<60))
 	f.Add(int64(1), int64(3660*24*time.Hour), int64(14), int64(14))
 	f.Fuzz(func(t *testing.T, count, period, burst, units int64) {
-		l := Limit{TokenBucket, count, time.Duration(period), burst}
+		l := Limit{Algorithm: TokenBucket, Count: count, Period: time.Duration(period), Burst: burst}
 		if l.Validate() != nil || units < 0 || units > burst {
 			return
 		}
@@ -147,12 +147,14 @@ func FuzzSpan(f *testing.F) {
 			if c.got.back < 0 || c.got.back >= count || exact(c.got).Cmp(want(c.units)) != 0 {
 				t.Fatalf("%+v: %+v is %v ns, want %v", l, c.got, exact(c.got), want(c.units))
 			}
-			if n := l.units(c.got); n != c.units {
+			if n, up := l.units(c.got); n != c.units || up != n {
 				t.Fatalf("%+v: %d units in the span of %d", l, n, c.units)
 			}
 		}
-		if s := l.minus(all, span{1, 0}); l.units(s) != max(0, floor(earned(&l, 1).Sub(rat(burst), earned(&l, 1)))) {
-			t.Fatalf("%+v: %d units in a nanosecond less than the burst's", l, l.units(s))
+		less := earned(&l, 1)
+		less.Sub(rat(burst), less)
+		if n, up := l.units(l.minus(all, span{1, 0})); n != max(0, floor(less)) || up != max(0, ceil(less)) {
+			t.Fatalf("%+v: %d to %d units in a nanosecond less than the burst's", l, n, up)
 		}
 	})
 }

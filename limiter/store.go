@@ -3,7 +3,6 @@ package limiter
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 )
 
@@ -19,7 +18,10 @@ const (
 
 // Config bounds a Store.
 type Config struct {
-	BucketsMax int64 // buckets over all partitions, about 60 bytes each
+	// BucketsMax bounds the buckets over all partitions: one for a key, two for a sliding window's; a log and a key with slots
+	// count as two, and one for each run or slot. A bucket is 27 to 55 bytes (24 in pages that are half to nearly full), a run
+	// 40; the first bucket of a partition costs a page, 1.5 kB.
+	BucketsMax int64
 }
 
 // DefaultConfig is for a node with 256 MB to spare for buckets.
@@ -46,20 +48,10 @@ func (c Config) Validate() error {
 // The store is bounded: dead buckets, those that say nothing a missing one does not, are swept as operations go by, but a
 // live bucket is never dropped for a new one. At the bound a new key is Full, once dead buckets have been looked for.
 type Store struct {
+	partitions [partitions]partition // first, where cache lines begin
 	bucketsMax int64
 	buckets    atomic.Int64
 	hand       atomic.Uint32 // the partition of which a page is swept next
-	partitions [partitions]partition
-}
-
-type partition struct {
-	mu        sync.Mutex // guards all below
-	ops       uint32
-	cold      bool
-	coldSince int64
-	seen      int64 // the largest now of any operation
-	table     table
-	_         [56]byte // two cache lines each: neighbours' locks do not slow each other
 }
 
 // NewStore returns an empty store. The config must be valid.
@@ -79,10 +71,10 @@ func (s *Store) Peek(p uint16, now int64, takes []Take) (Outcome, Shortfall) {
 	return o, short
 }
 
-func (s *Store) check(p uint16, now int64, takes []Take, commit bool) (Outcome, Shortfall) {
-	o, short, tick := s.tryCheck(p, now, takes, commit)
+func (s *Store) check(p uint16, now int64, takes []Take, commit bool) (o Outcome, short Shortfall) {
+	o, tick := s.tryCheck(p, now, takes, commit, &short)
 	if o == Full && s.reclaim(p, now, len(takes)) {
-		o, short, _ = s.tryCheck(p, now, takes, commit)
+		o, _ = s.tryCheck(p, now, takes, commit, &short)
 	}
 	if tick {
 		s.sweepNext(now)
@@ -90,7 +82,7 @@ func (s *Store) check(p uint16, now int64, takes []Take, commit bool) (Outcome, 
 	return o, short
 }
 
-func (s *Store) tryCheck(p uint16, asked int64, takes []Take, commit bool) (o Outcome, short Shortfall, tick bool) {
+func (s *Store) tryCheck(p uint16, asked int64, takes []Take, commit bool, short *Shortfall) (o Outcome, tick bool) {
 	pt := &s.partitions[p]
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
@@ -98,75 +90,44 @@ func (s *Store) tryCheck(p uint16, asked int64, takes []Take, commit bool) (o Ou
 	for i := range takes {
 		pt.load(&takes[i], now)
 	}
-	o, short = weigh(now, takes)
+	o = weigh(now, takes, short)
 	added := news(takes)
 	if added > 0 && !s.reserve(added) {
-		o, short, added = Full, Shortfall{}, 0
+		o, *short, added = Full, Shortfall{}, 0
 		giveUp(takes)
 	}
 	if !commit {
 		s.buckets.Add(-added)
-	}
-	for i := range takes {
-		after := reply(now, asked, takes, i)
-		if commit && takes[i].Taken > 0 {
-			pt.put(takes[i].Key, after)
+		for i := range takes {
+			pt.reply(now, asked, takes, i, o)
+			takes[i].held = nil
 		}
+		return o, false
 	}
-	if !commit {
-		return o, short, false
-	}
+	size := pt.size()
 	pt.seen = now
-	if added > 0 {
-		s.buckets.Add(-int64(pt.table.sweep(now)))
-	}
-	pt.ops++
-	return o, short, pt.ops%sweepEvery == 0
-}
-
-// load fills in the present bucket of the take.
-func (pt *partition) load(t *Take, now int64) {
-	b := pt.table.find(t.Key)
-	t.miss = b == nil
-	switch {
-	case b != nil:
-		t.was = t.Limit.present(*b, now)
-	case pt.cold:
-		t.was = t.Limit.present(t.Limit.drained(pt.coldSince), now)
-	default:
-		t.was = t.Limit.present(missing(), now)
-	}
-}
-
-func (pt *partition) put(k Key, b bucket) {
-	if held := pt.table.find(k); held != nil {
-		*held = b
-		return
-	}
-	pt.table.insert(k, b)
-}
-
-// Return gives back what was Taken and zeroes it; the takes are those that Take or Charge answered, on the same partition. A
-// fixed window gets it back only while the same window runs; a token bucket is never fuller than its capacity.
-// If no time has passed, every later decision is as if nothing had been taken.
-func (s *Store) Return(p uint16, now int64, takes []Take) {
-	pt := &s.partitions[p]
-	pt.mu.Lock()
-	defer pt.mu.Unlock()
-	pt.seen = max(now, pt.seen)
+	pt.commit(now, asked, takes, o)
 	for i := range takes {
-		t := &takes[i]
-		b := pt.table.find(t.Key)
-		if b != nil && t.Taken > 0 && (t.Limit.Algorithm != FixedWindow || b.expires == t.was.expires) {
-			*b = t.Limit.without(t.Limit.present(*b, pt.seen), t.Taken)
-		}
-		t.Taken = 0
+		takes[i].held = nil // it is good under the lock only
+	}
+	if added > 0 {
+		pt.table.sweep(now, pt.cold)
+	}
+	s.recount(pt, size+added)
+	pt.ops++
+	return o, pt.ops%sweepEvery == 0
+}
+
+// recount corrects the number of buckets, which takes the partition to have counted.
+func (s *Store) recount(pt *partition, counted int64) {
+	if d := pt.size() - counted; d != 0 {
+		s.buckets.Add(d)
 	}
 }
 
 // Charge takes every cost, past the limits too: what exceeds them is a debt that is earned back first. It sets Taken,
-// Remaining and Reset. Taken is below Cost only where a debt would exceed 146 years or 2^63 units, at a limit that admits
-// nothing, and 0 where the bucket is new and the store at its bound.
+// Remaining and Reset. Taken is below Cost only where a debt would exceed 146 years, 2^48 units of a window or a log, or
+// 10,000 slots; at a limit that admits nothing; and 0 where the bucket is new and the store at its bound.
 func (s *Store) Charge(p uint16, now int64, takes []Take) {
 	giveUp(takes)
 	if s.tryCharge(p, now, takes) && s.reclaim(p, now, len(takes)) {
@@ -186,19 +147,22 @@ func (s *Store) tryCharge(p uint16, asked int64, takes []Take) (full bool) {
 			continue
 		}
 		pt.load(t, pt.seen)
-		t.Refused, t.Taken = false, min(max(0, t.Cost), t.Limit.chargeable(t.was, pt.seen))
-		if t.Taken > 0 && t.miss && !s.reserve(1) {
-			full, t.Taken = true, 0
+		t.Refused, t.Taken = false, min(t.need, t.Limit.chargeable(t.was, pt.seen))
+		added := news(takes[i : i+1])
+		if added > 0 && !s.reserve(added) {
+			full, t.Taken, added = true, 0, 0
 		}
-		if after := reply(pt.seen, asked, takes[i:i+1], 0); t.Taken > 0 {
-			pt.put(t.Key, after)
-		}
+		size := pt.size()
+		pt.commit(pt.seen, asked, takes[i:i+1], Taken)
+		s.recount(pt, size+added)
+		t.held = nil
 	}
 	return full
 }
 
-// Cold says that the partition lost its state at since, Unix nanoseconds: a token bucket that is missing then owes what
-// it cannot have earned since, so that nobody gets a second burst; windows start fresh. Buckets in the store are kept.
+// Cold says that the partition lost its state at since, Unix nanoseconds: each limit's Cold says what a bucket is that is
+// missing then. A token bucket by default owes what it cannot have earned since, so that nobody gets a second burst. What
+// is in the store is kept; a bucket that was only supposed can be given nothing back, and Reset brings it back.
 func (s *Store) Cold(p uint16, since int64) {
 	pt := &s.partitions[p]
 	pt.mu.Lock()
@@ -206,13 +170,14 @@ func (s *Store) Cold(p uint16, since int64) {
 	pt.cold, pt.coldSince = true, since
 }
 
-// Drop forgets the partition: its buckets, that it was cold, and its time.
+// Drop forgets the partition: its buckets, that it was cold, its time, and what was merged into it and restored.
 func (s *Store) Drop(p uint16) {
 	pt := &s.partitions[p]
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
-	s.buckets.Add(-int64(pt.table.len))
+	s.buckets.Add(-pt.size())
 	pt.table, pt.cold, pt.coldSince, pt.seen = table{}, false, 0, 0
+	pt.merged, pt.restored = nil, restored{}
 }
 
 // Len returns how many buckets the store holds, those not swept yet included.
@@ -251,7 +216,8 @@ func (s *Store) sweep(p uint16, now int64) int {
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	pt.seen = max(now, pt.seen)
-	dead := pt.table.sweep(pt.seen)
-	s.buckets.Add(-int64(dead))
-	return dead
+	size := pt.size()
+	pt.table.sweep(pt.seen, pt.cold)
+	s.recount(pt, size)
+	return int(size - pt.size())
 }

@@ -1,124 +1,235 @@
 package limiter
 
-import "slices"
-
-// table is a hash table of buckets that grows and shrinks one page at a time (Litwin's linear hashing, 1980), and whose dead
-// buckets are swept one page at a time: no operation pauses for the size of the table, and memory follows what is live.
-// A Go map does neither shrink nor keep a place to go on sweeping from. Keys are uniform by their making.
+// table is a hash table of entries that grows and shrinks one page at a time (extendible hashing: Fagin, Nievergelt,
+// Pippenger and Strong, 1979), and whose dead entries are swept one page at a time: no operation pauses for the size of
+// the table, a page that is split is used again as it is, and memory follows what is live. The collector sees one pointer a page.
 type table struct {
-	pages [][]entry
+	dir   []*page // by the top bits of the key's hash; a page whose depth is less than the table's stands there repeatedly
+	depth uint8   // len(dir) = 2^depth
 	len   int
-	hand  int // the page that is swept next
+	hand  int // the place in dir that is swept next
+	runs  arena
 }
 
-type entry struct {
-	key Key
-	bucket
+const (
+	pageLen  = 63 // 1520 bytes a page, which the allocator serves from its class of 1536
+	pageFull = 56 // above it a page is split: searches stay short
+	pageFew  = 28 // two neighbours that together have no more are merged
+	// depthMax is out of reach of keys that are hashes.
+	depthMax = 24
+)
+
+type page struct {
+	depth uint8 // how many bits of the hash all its keys share
+	len   uint8
+	slots [pageLen]entry // by linear probing from the place that the hash says
 }
 
-const pageLen = 4 // mean entries a page before the table grows; it shrinks at a third of it
+// place spreads the part of the key that entries hold, for keys that are made by hand. It leaves out hi's top bit.
+func place(lo uint64, hi uint32) uint64 { return (lo ^ uint64(hi)<<33) * 0x9e3779b97f4a7c15 }
 
-// page returns the index of the key's page: the hash modulo the next power of two, or half of it where that page is not
-// split off yet.
-func (t *table) page(k Key) int {
-	mask := t.mask()
-	i := int(k.Lo) & mask
-	if i >= len(t.pages) {
-		i &= mask >> 1
-	}
-	return i
-}
+func (k Key) place() uint64 { return place(k.Lo, uint32(k.Hi)) }
 
-// mask is the least 2^n-1 that covers every page.
-func (t *table) mask() int {
-	mask := len(t.pages) - 1
-	mask |= mask >> 1
-	mask |= mask >> 2
-	mask |= mask >> 4
-	mask |= mask >> 8
-	mask |= mask >> 16
-	return mask
-}
+func slot(at uint64) int { return int(uint64(uint32(at)) * pageLen >> 32) }
 
-// find returns the bucket, nil if there is none. The pointer is good until the next insert or sweep.
-func (t *table) find(k Key) *bucket {
-	if len(t.pages) == 0 {
+func (t *table) page(at uint64) *page { return t.dir[at>>(64-t.depth)] }
+
+// find returns the entry of the key, nil if there is none. It is good until the next insert, remove or sweep.
+func (t *table) find(k Key) *entry {
+	if len(t.dir) == 0 {
 		return nil
 	}
-	page := t.pages[t.page(k)]
-	for i := range page {
-		if page[i].key == k {
-			return &page[i].bucket
+	at, hi := k.place(), uint32(k.Hi)
+	p := t.page(at)
+	for i := slot(at); ; {
+		e := &p.slots[i]
+		if e.lo == k.Lo && e.hi == hi && e.word != 0 {
+			return e
+		}
+		if e.word == 0 {
+			return nil
+		}
+		if i++; i == pageLen {
+			i = 0
 		}
 	}
-	return nil
 }
 
-// insert adds a bucket that is not in the table.
-func (t *table) insert(k Key, b bucket) {
-	if t.len >= len(t.pages)*pageLen {
-		t.grow()
+// insert adds the key, which the table must not hold, and returns its entry: the caller sets the state at once.
+func (t *table) insert(k Key) *entry {
+	if len(t.dir) == 0 {
+		t.dir = []*page{{}}
 	}
-	i := t.page(k)
-	t.pages[i] = append(t.pages[i], entry{k, b})
+	at := k.place()
+	p := t.page(at)
+	for p.len >= pageFull {
+		t.split(at)
+		p = t.page(at)
+	}
 	t.len++
+	return p.add(entry{lo: k.Lo, hi: uint32(k.Hi)}, at)
 }
 
-func (t *table) grow() {
-	t.pages = append(t.pages, nil)
-	added := len(t.pages) - 1
-	if added == 0 {
+func (p *page) add(e entry, at uint64) *entry {
+	i := slot(at)
+	for p.slots[i].word != 0 {
+		if i++; i == pageLen {
+			i = 0
+		}
+	}
+	p.slots[i] = e
+	p.len++
+	return &p.slots[i]
+}
+
+func (t *table) split(at uint64) {
+	old := t.page(at)
+	if old.depth == depthMax {
+		panic("limiter: keys are not hashes")
+	}
+	if old.depth == t.depth {
+		dir := make([]*page, 0, 2*len(t.dir))
+		for _, p := range t.dir {
+			dir = append(dir, p, p)
+		}
+		t.dir, t.hand = dir, 2*t.hand
+		t.depth++
+	}
+	first, n := t.span(int(at>>(64-t.depth)), old)
+	upper := &page{depth: old.depth + 1}
+	for i := first + n/2; i < first+n; i++ {
+		t.dir[i] = upper
+	}
+	slots := old.slots
+	*old = page{depth: old.depth + 1}
+	for _, e := range slots {
+		if e.word != 0 {
+			at := place(e.lo, e.hi)
+			t.page(at).add(e, at)
+		}
+	}
+}
+
+// span returns where in dir the page that stands at i begins, and how often it is there.
+func (t *table) span(i int, p *page) (first, n int) {
+	n = 1 << (t.depth - p.depth)
+	return i &^ (n - 1), n
+}
+
+// remove takes the entry of the key out, and its runs.
+func (t *table) remove(k Key) {
+	e := t.find(k)
+	if e == nil {
 		return
 	}
-	from := added & (t.mask() >> 1)
-	split := t.pages[from]
-	kept := split[:0]
-	for _, e := range split {
-		if i := t.page(e.key); i == from {
-			kept = append(kept, e)
-		} else {
-			t.pages[i] = append(t.pages[i], e)
+	if e.kind() == runs {
+		t.runs.drop(e.low)
+	}
+	e.word = 0
+	t.len--
+	p := t.page(k.place())
+	p.rebuild(p.slots)
+}
+
+// rebuild fills the page with what is not empty in slots.
+func (p *page) rebuild(slots [pageLen]entry) {
+	*p = page{depth: p.depth}
+	for _, e := range slots {
+		if e.word != 0 {
+			p.add(e, place(e.lo, e.hi))
 		}
 	}
-	t.pages[from] = kept
 }
 
-// sweep removes the buckets of one page that are dead at now and returns how many they were.
-func (t *table) sweep(now int64) int {
-	if len(t.pages) == 0 {
-		return 0
+// sweep removes the entries of one page that are dead at now, and gives up pages that are hardly used. After as many calls
+// as there are pages, every page was swept.
+func (t *table) sweep(now int64, cold bool) {
+	if len(t.dir) == 0 {
+		return
 	}
-	t.hand++
-	if t.hand >= len(t.pages) {
+	if t.hand >= len(t.dir) {
 		t.hand = 0
 	}
-	page := t.pages[t.hand]
-	live := slices.DeleteFunc(page, func(e entry) bool { return now >= e.expires })
-	if 4*len(live) < cap(live) {
-		live = slices.Clone(live)
+	p := t.dir[t.hand]
+	first, n := t.span(t.hand, p)
+	t.hand = first + n
+	dead := 0
+	for i := range p.slots {
+		e := &p.slots[i]
+		if e.word == 0 || !e.dead(now, cold) {
+			continue
+		}
+		if e.kind() == runs {
+			t.runs.drop(e.low)
+		}
+		e.word = 0
+		dead++
 	}
-	t.pages[t.hand] = live
-	dead := len(page) - len(live)
-	t.len -= dead
-	if t.len < len(t.pages)*pageLen/3 {
-		t.shrink()
+	if dead > 0 {
+		t.len -= dead
+		p.rebuild(p.slots)
 	}
-	return dead
+	t.merge(first, p)
+	if t.runs.sparse() {
+		t.compact()
+	}
 }
 
-func (t *table) shrink() {
-	last := len(t.pages) - 1
-	if last == 0 {
-		if t.len == 0 {
+// merge joins the page that begins at dir[first] with the one it was split from, if one page has ample room for both.
+func (t *table) merge(first int, p *page) {
+	if p.depth == 0 {
+		if p.len == 0 {
 			*t = table{}
 		}
 		return
 	}
-	to := last & (t.mask() >> 1)
-	t.pages[to] = append(t.pages[to], t.pages[last]...)
-	t.pages[last] = nil
-	t.pages = t.pages[:last]
-	if 4*last < cap(t.pages) {
-		t.pages = slices.Clone(t.pages)
+	n := 1 << (t.depth - p.depth)
+	other := t.dir[first^n]
+	if other.depth != p.depth || p.len+other.len > pageFew {
+		return
 	}
+	for _, e := range other.slots {
+		if e.word != 0 {
+			p.add(e, place(e.lo, e.hi))
+		}
+	}
+	p.depth--
+	first &^= n
+	for i := first; i < first+2*n; i++ {
+		t.dir[i] = p
+	}
+	for t.depth > 0 && t.shallow() {
+		dir := make([]*page, 0, len(t.dir)/2)
+		for i := 0; i < len(t.dir); i += 2 {
+			dir = append(dir, t.dir[i])
+		}
+		t.dir, t.hand = dir, t.hand/2
+		t.depth--
+	}
+}
+
+// shallow says whether no page needs the last bit of dir.
+func (t *table) shallow() bool {
+	for i := 0; i < len(t.dir); i += 2 {
+		if t.dir[i] != t.dir[i+1] {
+			return false
+		}
+	}
+	return true
+}
+
+// compact gives back what runs that ended held.
+func (t *table) compact() {
+	var a arena
+	for i := 0; i < len(t.dir); {
+		p := t.dir[i]
+		for j := range p.slots {
+			if e := &p.slots[j]; e.word != 0 && e.kind() == runs {
+				e.low = a.copy(&t.runs, e.low)
+			}
+		}
+		_, n := t.span(i, p)
+		i += n
+	}
+	t.runs = a
 }

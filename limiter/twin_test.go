@@ -1,31 +1,30 @@
 package limiter
 
 import (
-	"fmt"
 	"maps"
+	"math"
 	"math/big"
-	"testing"
+	"slices"
 	"time"
-
-	"pgregory.net/rapid"
 )
 
 // start is a time in the middle of every window.
 const start = int64(1_700_000_000_123_456_789)
 
-// twin is a store written for being obviously right: buckets hold levels as exact fractions of units, windows are counted by
-// their number, and nothing is ever forgotten.
+// twin is a store written for being obviously right: token buckets hold levels as exact fractions of units, windows are
+// counted by their number, logs and slots are lists of what was taken, and nothing is ever forgotten. Waits are searched for.
 type twin struct {
 	seen   int64
 	cold   *int64
 	levels map[Key]*level
 }
 
-// level is one bucket: what is left of a token bucket at a moment, or what each window has taken.
+// level is one bucket.
 type level struct {
-	left *big.Rat
-	at   int64
-	used map[int64]int64
+	left  *big.Rat        // of a token bucket, at that moment
+	at    int64           //
+	used  map[int64]int64 // by window
+	taken []run           // by log and slots
 }
 
 // answer is what a Take must say.
@@ -41,6 +40,9 @@ func rat(n int64) *big.Rat { return new(big.Rat).SetInt64(n) }
 // earned is how many units the limit gains in ns.
 func earned(l *Limit, ns int64) *big.Rat {
 	r := new(big.Rat).Mul(rat(ns), rat(l.Count))
+	if l.Algorithm == CalendarWindow {
+		return r
+	}
 	return r.Quo(r, rat(int64(l.Period)))
 }
 
@@ -48,12 +50,29 @@ func floor(r *big.Rat) int64 { return new(big.Int).Div(r.Num(), r.Denom()).Int64
 
 func ceil(r *big.Rat) int64 { return -floor(new(big.Rat).Neg(r)) }
 
+// windowOf numbers windows: by their period, or by the day that a calendar's begin with.
+func windowOf(l *Limit, now int64) int64 {
+	if l.Algorithm != CalendarWindow {
+		return now / int64(l.Period)
+	}
+	y, m, d := time.Unix(0, now).In(l.Zone).Date()
+	first := map[Calendar]time.Time{Day: date(y, m, d), Week: date(y, m, d), Month: date(y, m, 1), Year: date(y, 1, 1)}[l.Calendar]
+	for l.Calendar == Week && first.Weekday() != time.Monday {
+		first = first.AddDate(0, 0, -1)
+	}
+	return first.Unix()
+}
+
+func date(y int, m time.Month, d int) time.Time { return time.Date(y, m, d, 0, 0, 0, 0, time.UTC) }
+
 func (w *twin) level(k Key, l *Limit) *level {
 	v := w.levels[k]
 	if v == nil {
 		v = &level{left: rat(l.Burst), at: w.seen, used: map[int64]int64{}}
-		if w.cold != nil {
+		if w.cold != nil && (l.Cold == ColdDrained || l.Cold == ColdDefault && l.Algorithm == TokenBucket) {
 			v.left, v.at = new(big.Rat), *w.cold
+			v.taken = []run{{ends: *w.cold + int64(l.Period), units: l.Count}}
+			v.used[windowOf(l, *w.cold)] = l.Count
 		}
 		w.levels[k] = v
 	}
@@ -65,27 +84,66 @@ func (w *twin) level(k Key, l *Limit) *level {
 	return v
 }
 
-func (w *twin) available(k Key, l *Limit) int64 {
+// spare is how much there is to take at a time that has not come yet, negative in debt.
+func (w *twin) spare(k Key, l *Limit, at int64) int64 {
 	v := w.level(k, l)
-	if l.Algorithm == FixedWindow {
-		return max(0, l.Count-v.used[w.seen/int64(l.Period)])
+	n := l.Count
+	switch l.Algorithm {
+	case TokenBucket:
+		left := earned(l, at-w.seen)
+		return min(l.Burst, floor(left.Add(left, v.left)))
+	case RollingLog, Concurrency:
+		for _, r := range v.taken {
+			if r.ends > at {
+				n -= r.units
+			}
+		}
+		return n
+	case SlidingWindow:
+		period := int64(l.Period)
+		prev := big.NewRat(period-at%period, period)
+		n -= ceil(prev.Mul(prev, rat(v.used[windowOf(l, at)-1])))
 	}
-	return max(0, floor(v.left))
+	return n - v.used[windowOf(l, at)]
 }
 
-func (w *twin) add(k Key, l *Limit, units int64) {
-	v := w.level(k, l)
-	v.used[w.seen/int64(l.Period)] += units
+func (w *twin) has(t *Take) (units int64) {
+	if t.Limit.Algorithm == Concurrency && t.Slot != (Key{}) {
+		for _, r := range w.level(t.Key, t.Limit).taken {
+			if r.slot == t.Slot && r.ends > w.seen {
+				units += r.units
+			}
+		}
+	}
+	return units
+}
+
+func (w *twin) add(t *Take, units int64) {
+	v := w.level(t.Key, t.Limit)
+	v.used[windowOf(t.Limit, w.seen)] += units
 	v.left.Sub(v.left, rat(units))
+	had := w.has(t)
+	if had > 0 {
+		v.taken = slices.DeleteFunc(v.taken, func(r run) bool { return r.slot == t.Slot })
+	}
+	slot := t.Slot
+	if t.Limit.Algorithm != Concurrency {
+		slot = Key{}
+	}
+	v.taken = append(v.taken, run{ends: w.seen + int64(t.Limit.Period), units: had + units, slot: slot})
+}
+
+func (w *twin) copy() *twin {
+	c := &twin{seen: w.seen, cold: w.cold, levels: map[Key]*level{}}
+	for k, v := range w.levels {
+		c.levels[k] = &level{new(big.Rat).Set(v.left), v.at, maps.Clone(v.used), slices.Clone(v.taken)}
+	}
+	return c
 }
 
 // peek checks on a copy.
 func (w *twin) peek(asked int64, takes []Take) (Outcome, Shortfall, []answer) {
-	c := &twin{seen: w.seen, cold: w.cold, levels: map[Key]*level{}}
-	for k, v := range w.levels {
-		c.levels[k] = &level{new(big.Rat).Set(v.left), v.at, maps.Clone(v.used)}
-	}
-	outcome, short, answers := c.check(asked, takes)
+	outcome, short, answers := w.copy().check(asked, takes)
 	for i := range answers {
 		answers[i].taken = 0
 	}
@@ -94,203 +152,223 @@ func (w *twin) peek(asked int64, takes []Take) (Outcome, Shortfall, []answer) {
 
 func (w *twin) check(asked int64, takes []Take) (Outcome, Shortfall, []answer) {
 	w.seen = max(w.seen, asked)
-	as := make([]answer, len(takes))
+	as, needs := make([]answer, len(takes)), make([]int64, len(takes))
 	outcome, short := Taken, Shortfall{}
-	for i, t := range takes { // as if alone, one after the other
-		left := w.available(t.Key, t.Limit)
-		switch as[i].refused = t.Cost > left; {
+	alone := w.copy()
+	for i := range takes { // as if alone, one after the other
+		t, m := &takes[i], takes[i].Meter
+		charge := t.Charge && t.Limit.Algorithm != Concurrency
+		needs[i] = max(0, t.Cost-w.has(t))
+		left := alone.spare(t.Key, t.Limit, w.seen)
+		as[i].refused, as[i].taken = needs[i] > left && (needs[i] > 0 || charge), needs[i]
+		switch {
 		case !as[i].refused:
-			as[i].taken = t.Cost
+		case t.Shadow && !charge:
+			as[i].taken = 0
+		case t.Shadow:
+			as[i].taken = min(needs[i], alone.chargeable(t))
 		case !t.Spill:
 			outcome = Refused
-			as[i].taken = t.Cost
-		case t.Whole:
-			short[t.Meter] = max(short[t.Meter], t.Cost)
 		default:
-			as[i].taken = left
-			short[t.Meter] = max(short[t.Meter], t.Cost-left)
+			if as[i].taken = max(0, left); t.Whole {
+				as[i].taken = 0
+			}
+			short[m] = max(short[m], needs[i]-as[i].taken)
 		}
-		w.add(t.Key, t.Limit, as[i].taken)
-	}
-	for i, t := range takes {
-		w.add(t.Key, t.Limit, -as[i].taken)
-		if t.Spill {
-			as[i].taken = t.Cost - short[t.Meter]
-		}
-		if outcome == Refused {
-			as[i].taken = 0
-		}
+		free := *t
+		free.Slot = Key{}
+		alone.add(&free, as[i].taken)
 	}
 	if outcome == Refused {
 		short = Shortfall{}
 	} else if short != (Shortfall{}) {
 		outcome = Spilled
 	}
-	for i, t := range takes {
-		w.add(t.Key, t.Limit, as[i].taken)
+	for i := range takes {
+		switch t := &takes[i]; {
+		case outcome == Refused && t.Charge && t.Limit.Algorithm != Concurrency:
+			as[i].taken = min(needs[i], w.chargeable(t))
+		case outcome == Refused:
+			as[i].taken = 0
+		case t.Spill && !t.Shadow:
+			as[i].taken = max(0, needs[i]-short[t.Meter])
+		}
+		if as[i].taken > 0 || outcome != Refused && needs[i] < takes[i].Cost {
+			w.add(&takes[i], as[i].taken)
+		}
 	}
 	for i := range takes {
-		w.answer(asked, takes[:i+1], &as[i])
+		w.answer(asked, takes[:i+1], needs, &as[i], outcome)
 	}
 	return outcome, short, as
 }
 
 // answer fills in what is left and the waits of the last take, whose key others before it may want too.
-func (w *twin) answer(asked int64, takes []Take, a *answer) {
+func (w *twin) answer(asked int64, takes []Take, needs []int64, a *answer, o Outcome) {
 	t := takes[len(takes)-1]
-	l, v, behind := t.Limit, w.level(t.Key, t.Limit), w.seen-asked
-	a.remaining = w.available(t.Key, l)
-	window := int64(l.Period)
-	next := time.Duration((w.seen/window+1)*window - asked)
+	l := t.Limit
+	a.remaining = max(0, w.spare(t.Key, l, w.seen))
 	need := int64(0)
-	for _, other := range takes {
+	for i, other := range takes {
 		if other.Key == t.Key {
-			need += other.Cost
+			need += needs[i]
 		}
 	}
-	perUnit := new(big.Rat).Quo(rat(int64(l.Period)), rat(l.Count))
-	switch {
-	case l.Algorithm == FixedWindow && v.used[w.seen/window] > 0:
-		a.reset = next
-	case l.Algorithm == TokenBucket && v.left.Cmp(rat(l.Burst)) < 0:
-		gap := new(big.Rat).Sub(rat(l.Burst), v.left)
-		a.reset = time.Duration(ceil(gap.Mul(gap, perUnit)) + behind)
+	if !w.untouched(t.Key, l, w.seen) {
+		a.reset = time.Duration(w.first(func(at int64) bool { return w.untouched(t.Key, l, at) }) - asked)
 	}
-	switch {
-	case !a.refused:
-	case need > l.capacity():
+	charged := o == Refused && t.Charge && l.Algorithm != Concurrency && w.spare(t.Key, l, w.seen) < need
+	if blocked := a.refused || charged; blocked && (need > l.capacity() || t.Cost > l.capacity()) {
 		a.wait = Never
-	case l.Algorithm == FixedWindow:
-		a.wait = next
-	default:
-		gap := new(big.Rat).Sub(rat(need), v.left)
-		a.wait = time.Duration(ceil(gap.Mul(gap, perUnit)) + behind)
+	} else if blocked {
+		had := t.Cost - needs[len(takes)-1]
+		a.wait = time.Duration(w.first(func(at int64) bool {
+			spare := w.spare(t.Key, l, at)
+			if had > 0 && at >= w.end(&t) {
+				spare -= had // it has to take its slot again
+			}
+			return spare >= need
+		}) - asked)
 	}
 }
 
-// charge takes the one cost in full, as long as the debt stays within 2^62 ns.
+func (w *twin) end(t *Take) (ends int64) {
+	for _, r := range w.level(t.Key, t.Limit).taken {
+		if r.slot == t.Slot {
+			ends = max(ends, r.ends)
+		}
+	}
+	return ends
+}
+
+func (w *twin) untouched(k Key, l *Limit, at int64) bool {
+	v := w.level(k, l)
+	switch n := windowOf(l, at); l.Algorithm {
+	case TokenBucket:
+		left := earned(l, at-w.seen)
+		return left.Add(left, v.left).Cmp(rat(l.Burst)) >= 0
+	case RollingLog, Concurrency:
+		return !slices.ContainsFunc(v.taken, func(r run) bool { return r.units > 0 && r.ends > at })
+	case SlidingWindow:
+		return v.used[n] == 0 && v.used[n-1] == 0
+	default:
+		return v.used[n] == 0
+	}
+}
+
+// first finds when something begins that then stays.
+func (w *twin) first(is func(at int64) bool) int64 {
+	low, high := w.seen, int64(math.MaxInt64)
+	for step := int64(1); step < 1<<59 && high == math.MaxInt64; step *= 8 {
+		if is(w.seen + step) {
+			high = w.seen + step
+		} else {
+			low = w.seen + step
+		}
+	}
+	if is(w.seen) {
+		return w.seen
+	}
+	for low < high {
+		if mid := low + (high-low)/2; is(mid) {
+			high = mid
+		} else {
+			low = mid + 1
+		}
+	}
+	return low
+}
+
+// chargeable is how much can be taken past the limit: a debt stays within 2^62 ns, and there are so many slots at most.
+func (w *twin) chargeable(t *Take) int64 {
+	switch spare := w.spare(t.Key, t.Limit, w.seen); t.Limit.Algorithm {
+	case TokenBucket:
+		owed := new(big.Rat).Sub(rat(t.Limit.Burst), w.level(t.Key, t.Limit).left)
+		return max(0, floor(owed.Sub(earned(t.Limit, 1<<62), owed)))
+	case Concurrency:
+		return max(0, runsMax-(t.Limit.Count-spare))
+	}
+	return math.MaxInt64
+}
+
+// charge takes the one cost in full, as far as it can be.
 func (w *twin) charge(now int64, takes []Take) answer {
 	w.seen = max(w.seen, now)
 	t := takes[0]
-	a := answer{taken: t.Cost}
-	if t.Limit.Algorithm == TokenBucket {
-		owed := new(big.Rat).Sub(rat(t.Limit.Burst), w.level(t.Key, t.Limit).left)
-		a.taken = max(0, min(a.taken, floor(owed.Sub(earned(t.Limit, 1<<62), owed))))
+	a := answer{taken: max(0, t.Cost-w.has(&t))}
+	needs := []int64{a.taken}
+	a.taken = min(a.taken, w.chargeable(&t))
+	if a.taken > 0 || needs[0] < t.Cost {
+		w.add(&t, a.taken)
 	}
-	w.add(t.Key, t.Limit, a.taken)
-	w.answer(now, takes, &a)
+	w.answer(now, takes, needs, &a, Taken)
 	return a
 }
 
-func (w *twin) giveBack(now int64, takes []Take, window []int64) {
+// giveBack takes back what was taken at that time, as far as it still counts.
+func (w *twin) giveBack(now, at int64, takes []Take) {
 	w.seen = max(w.seen, now)
-	for i, t := range takes {
-		v := w.level(t.Key, t.Limit)
-		v.left.Add(v.left, rat(t.Taken))
-		w.level(t.Key, t.Limit)
-		if window[i] == w.seen/int64(t.Limit.Period) {
-			v.used[window[i]] -= t.Taken
-		}
-	}
-}
-
-func drawLimit(t *rapid.T) *Limit {
-	l := Limit{
-		Algorithm: rapid.SampledFrom([]Algorithm{TokenBucket, FixedWindow}).Draw(t, "algorithm"),
-		Count:     rapid.OneOf(rapid.Int64Range(1, 9), rapid.Int64Range(1, 1_000_000)).Draw(t, "count"),
-		Period:    rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, 7 * time.Second, time.Minute, 24 * time.Hour}).Draw(t, "period"),
-	}
-	if l.Algorithm == TokenBucket {
-		l.Burst = rapid.OneOf(rapid.Int64Range(1, 20), rapid.Int64Range(1, 1_000_000)).Draw(t, "burst")
-	}
-	if l.Validate() != nil {
-		l.Burst = 20
-	}
-	return &l
-}
-
-// drawTakes asks for some of the limits; a key belongs to one limit, a meter to one kind of request.
-func drawTakes(t *rapid.T, limits []*Limit) []Take {
-	takes := make([]Take, rapid.IntRange(1, 4).Draw(t, "takes"))
-	costs := [2]int64{}
-	for m := range costs {
-		costs[m] = rapid.OneOf(rapid.Int64Range(0, 3), rapid.Int64Range(0, 30), rapid.Int64Range(0, 2_000_000)).Draw(t, "cost")
-	}
 	for i := range takes {
-		n := rapid.IntRange(0, len(limits)-1).Draw(t, "limit")
-		m := rapid.IntRange(0, 1).Draw(t, "meter")
-		takes[i] = Take{
-			Key: Key{Hi: uint64(n), Lo: rapid.Uint64Range(0, 1).Draw(t, "key")}, Limit: limits[n],
-			Cost: costs[m], Meter: uint8(m), Whole: m == 0, Spill: rapid.Bool().Draw(t, "spill"),
+		t := &takes[i]
+		l, v, n := t.Limit, w.level(t.Key, t.Limit), t.Taken
+		if n <= 0 {
+			continue
 		}
-	}
-	return takes
-}
-
-func drawStep(t *rapid.T) int64 {
-	return rapid.OneOf(
-		rapid.Just(int64(0)), rapid.Int64Range(0, 1000), rapid.Int64Range(0, int64(2*time.Second)), rapid.Int64Range(0, int64(30*time.Hour)),
-		rapid.Int64Range(-int64(time.Minute), 0),
-	).Draw(t, "step")
-}
-
-func TestStoreAnswersAsItsTwin(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		limits := []*Limit{drawLimit(t), drawLimit(t), drawLimit(t)}
-		s, w := NewStore(DefaultConfig()), &twin{levels: map[Key]*level{}}
-		if rapid.Bool().Draw(t, "cold") {
-			since := start - rapid.Int64Range(0, int64(time.Minute)).Draw(t, "since")
-			s.Cold(7, since)
-			w.cold = &since
-		}
-		var held []Take
-		var window []int64
-		now := start
-		for range rapid.IntRange(1, 40).Draw(t, "steps") {
-			now = max(start, now+drawStep(t))
-			takes := drawTakes(t, limits)
-			switch rapid.SampledFrom([]string{"take", "take", "take", "peek", "return", "charge"}).Draw(t, "op") {
-			case "take":
-				o, sh, answers := w.check(now, takes)
-				same(t, s.Take, now, takes, o, sh, answers)
-			case "peek":
-				o, sh, answers := w.peek(now, takes)
-				same(t, s.Peek, now, takes, o, sh, answers)
-			case "charge":
-				takes = takes[:1]
-				a := w.charge(now, takes)
-				charge := func(p uint16, now int64, takes []Take) (o Outcome, sh Shortfall) {
-					s.Charge(p, now, takes)
-					return o, sh
-				}
-				same(t, charge, now, takes, 0, Shortfall{}, []answer{a})
-			case "return":
-				w.giveBack(now, held, window)
-				s.Return(7, now, held)
+		v.left.Add(v.left, rat(n))
+		w.level(t.Key, l)
+		used := windowOf(l, at)
+		v.used[used] = max(0, v.used[used]-n)
+		for j := range v.taken {
+			r := &v.taken[j]
+			if r.ends < at+int64(l.Period) || l.Algorithm == Concurrency && r.slot != t.Slot || at+int64(l.Period) <= w.seen {
+				continue
 			}
-			held, window = takes, nil
-			for _, k := range takes {
-				window = append(window, w.seen/int64(k.Limit.Period))
-			}
-		}
-	})
-}
-
-func same(t *rapid.T, ask func(uint16, int64, []Take) (Outcome, Shortfall), now int64, takes []Take,
-	outcome Outcome, short Shortfall, answers []answer,
-) {
-	if o, sh := ask(7, now, takes); o != outcome || sh != short {
-		t.Fatalf("%v %v, want %v %v", o, sh, outcome, short)
-	}
-	for i, k := range takes {
-		got := answer{k.Taken, k.Refused, k.Remaining, k.Wait, k.Reset}
-		if got != answers[i] {
-			t.Fatalf("take %d of %s: %+v, want %+v", i, describe(k), got, answers[i])
+			back := min(n, r.units)
+			r.units -= back
+			n -= back
 		}
 	}
 }
 
-func describe(k Take) string {
-	return fmt.Sprintf("%d from %+v key %v spill %v whole %v", k.Cost, *k.Limit, k.Key, k.Spill, k.Whole)
+// refund gives back what was taken last.
+func (w *twin) refund(now int64, t *Take) (a answer) {
+	w.seen = max(w.seen, now)
+	l, v, n := t.Limit, w.level(t.Key, t.Limit), t.Cost
+	v.left.Add(v.left, rat(n))
+	w.level(t.Key, l)
+	used := windowOf(l, w.seen)
+	back := min(n, v.used[used])
+	v.used[used] -= back
+	if l.Algorithm == SlidingWindow {
+		v.used[used-1] = max(0, v.used[used-1]-(n-back))
+	}
+	for j := len(v.taken) - 1; j >= 0 && l.Algorithm == RollingLog; j-- {
+		if r := &v.taken[j]; r.ends > w.seen {
+			back := min(n, r.units)
+			r.units -= back
+			n -= back
+		}
+	}
+	w.answer(now, []Take{*t}, []int64{0}, &a, Taken)
+	return a
+}
+
+func (w *twin) release(now int64, t *Take) (a answer) {
+	w.seen = max(w.seen, now)
+	if v := w.level(t.Key, t.Limit); t.Limit.Algorithm == Concurrency && t.Slot != (Key{}) {
+		v.taken = slices.DeleteFunc(v.taken, func(r run) bool { return r.slot == t.Slot })
+	}
+	w.answer(now, []Take{*t}, []int64{0}, &a, Taken)
+	return a
+}
+
+func (w *twin) renew(now int64, t *Take) (a answer) {
+	w.seen = max(w.seen, now)
+	gone := t.Limit.Algorithm == Concurrency && w.has(t) == 0
+	if t.Limit.Algorithm == Concurrency && !gone {
+		w.add(t, 0)
+	}
+	w.answer(now, []Take{*t}, []int64{0}, &a, Taken)
+	a.refused = gone
+	return a
 }

@@ -1,0 +1,206 @@
+package limiter
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+)
+
+var (
+	// ErrGap is wrapped by the error for a chunk that comes before the one that it follows. The chunk that is missing, or the
+	// whole export, must be sent again.
+	ErrGap = errors.New("chunk out of turn")
+	// ErrFull is wrapped by the error for a chunk that the store has no room for.
+	ErrFull = errors.New("bucket store is full")
+)
+
+// mergedMax bounds the exports that a partition remembers to have merged.
+const mergedMax = 16
+
+// merged is an export that is being merged, or was.
+type merged struct{ source, next uint64 }
+
+// restored is the export that copies were made of last.
+type restored struct{ sequence, next uint64 }
+
+// Merge adds what the buckets of a chunk owe to what those of the partition do. Each chunk of a source is merged once, in
+// the order of their numbers: one that comes again changes nothing. A source is one export, by an id that no other export
+// to this partition has; the 16 latest are remembered, until Drop. A slot that both have is one slot. Debts add up exactly,
+// but where fractions of a nanosecond of a Count above 2^31 add up to more than an entry has room for: then to less than
+// a nanosecond more. The error wraps ErrChunk, ErrGap
+// or ErrFull, and then nothing was changed.
+func (s *Store) Merge(p uint16, now int64, source uint64, b []byte) error {
+	c, err := decodeChunk(b)
+	if err != nil {
+		return fmt.Errorf("merge into partition %d: %w", p, err)
+	}
+	return s.absorb(p, now, &c, func(pt *partition) (bool, error) { return pt.merges(source, c.number) }, func(pt *partition) {
+		pt.markMerged(source, c.number)
+		for i := range c.records {
+			pt.absorb(&c.records[i])
+		}
+		if c.coldAge > 0 {
+			since := pt.seen + 1 - int64(c.coldAge)
+			pt.cold, pt.coldSince = true, max(since, pt.coldSince)
+		}
+	})
+}
+
+// Restore makes the buckets of a chunk those of the partition: a copy. Of exports with different sequences the newest wins:
+// a chunk of an older one, or one that comes again, changes nothing. A bucket that the export does not have stays until it
+// expires. The error wraps ErrChunk, ErrGap or ErrFull, and then nothing was changed.
+func (s *Store) Restore(p uint16, now int64, b []byte) error {
+	c, err := decodeChunk(b)
+	if err != nil {
+		return fmt.Errorf("restore partition %d: %w", p, err)
+	}
+	return s.absorb(p, now, &c, func(pt *partition) (bool, error) { return pt.restores(c.sequence, c.number) }, func(pt *partition) {
+		pt.restored = restored{c.sequence, c.number + 1}
+		for i := range c.records {
+			if r := &c.records[i]; r.kind != more {
+				pt.table.remove(r.key())
+			}
+			pt.absorb(&c.records[i])
+		}
+		if pt.cold, pt.coldSince = c.coldAge > 0, 0; pt.cold {
+			pt.coldSince = pt.seen + 1 - int64(c.coldAge)
+		}
+	})
+}
+
+func (s *Store) absorb(p uint16, now int64, c *chunk, due func(*partition) (bool, error), change func(*partition)) error {
+	err := s.tryAbsorb(p, now, c, due, change)
+	if errors.Is(err, ErrFull) && s.reclaim(p, now, int(c.room())) {
+		err = s.tryAbsorb(p, now, c, due, change)
+	}
+	return err
+}
+
+func (s *Store) tryAbsorb(p uint16, now int64, c *chunk, due func(*partition) (bool, error), change func(*partition)) error {
+	pt := &s.partitions[p]
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	if is, err := due(pt); !is {
+		return err
+	}
+	room := c.room()
+	if !s.reserve(room) {
+		return fmt.Errorf("%w: no room for %d more in partition %d", ErrFull, room, p)
+	}
+	size := pt.size()
+	pt.seen = max(now, pt.seen)
+	change(pt)
+	s.recount(pt, size+room)
+	return nil
+}
+
+// room is the most that the chunk can add to a store.
+func (c *chunk) room() (n int64) {
+	for i := range c.records {
+		n++
+		if many := len(c.records[i].runs); many > 0 {
+			n += int64(many) + 1
+		}
+	}
+	return n
+}
+
+func (pt *partition) merges(source, number uint64) (bool, error) {
+	next := uint64(0)
+	if i := pt.source(source); i >= 0 {
+		next = pt.merged[i].next
+	}
+	if number > next {
+		return false, fmt.Errorf("%w: number %d of source %d, want %d", ErrGap, number, source, next)
+	}
+	return number == next, nil
+}
+
+func (pt *partition) source(id uint64) int {
+	return slices.IndexFunc(pt.merged, func(m merged) bool { return m.source == id })
+}
+
+// markMerged remembers the source as the latest.
+func (pt *partition) markMerged(source, number uint64) {
+	if i := pt.source(source); i >= 0 {
+		pt.merged = slices.Delete(pt.merged, i, i+1)
+	} else if len(pt.merged) == mergedMax {
+		pt.merged = slices.Delete(pt.merged, 0, 1)
+	}
+	pt.merged = append(pt.merged, merged{source, number + 1})
+}
+
+func (pt *partition) restores(sequence, number uint64) (bool, error) {
+	next := uint64(0)
+	switch r := &pt.restored; {
+	case sequence < r.sequence:
+		return false, nil
+	case sequence == r.sequence:
+		next = r.next
+	}
+	if number > next {
+		return false, fmt.Errorf("%w: number %d of sequence %d, want %d", ErrGap, number, sequence, next)
+	}
+	return number == next, nil
+}
+
+func (r *record) key() Key { return Key{Hi: uint64(r.hi), Lo: r.lo} }
+
+// absorb adds the record to the bucket of its key. A bucket of another kind, which a limit had that changed, gives way.
+func (pt *partition) absorb(r *record) {
+	now, k := pt.seen, r.key()
+	e := pt.table.find(k)
+	if e != nil && (e.kind() != min(r.kind, runs) || now >= e.expires()) {
+		pt.table.remove(k)
+		e = nil
+	}
+	switch r.kind {
+	case tokens:
+		debt, low := int64(r.ends), uint32(r.low)
+		if e == nil {
+			e = pt.table.insert(k)
+		} else {
+			debt = min(debtMax, debt+e.expires()-now)
+			if sum, over := bits.Add32(low, e.low, 0); over == 0 {
+				low = sum
+			} else {
+				low = max(low, e.low) // less than a nanosecond of debt is added
+			}
+		}
+		e.word, e.low = uint64(now+debt), low
+	case window:
+		ends, units := int64(r.ends)*msNs, int64(r.low)
+		if ends <= now {
+			return
+		}
+		if e == nil {
+			e = pt.table.insert(k)
+		} else {
+			ends, units = max(ends, e.expires()), min(unitsMax, units+e.units())
+		}
+		e.setWindow(ends, units)
+	default:
+		pt.absorbRuns(r, e)
+	}
+}
+
+func (pt *partition) absorbRuns(r *record, e *entry) {
+	now, a := pt.seen, &pt.table.runs
+	if e == nil {
+		e = pt.table.insert(r.key())
+		e.setRuns(now, a.add(run{}))
+	}
+	for _, u := range r.runs {
+		u.ends = min(now+u.ends, momentMax)
+		switch {
+		case u.slot != (Key{}):
+			held := a.yield(e.low, u.slot)
+			u.ends, u.units = max(u.ends, held.ends), max(u.units, held.units)
+			a.insert(e.low, u)
+		case a.all[e.low].units <= unitsMax: // beyond it the limit, whatever it is, admits nothing
+			a.log(e.low, u.ends, u.units)
+		}
+	}
+	pt.changed(r.key(), e)
+}
