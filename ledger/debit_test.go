@@ -55,7 +55,7 @@ func TestDebitSparesPaidCreditWithoutConsent(t *testing.T) {
 	d.done(d.Open(t.Context(), OpenAccount{Key: "open", Account: "a", Overdraft: 10}))
 	d.grant(Grant{Grant: "paid", Kind: Credit, Amount: 10})
 	d.grant(Grant{Grant: "plan", Amount: 1})
-	if r := d.debit("d", 2); r.Outcome != Insufficient {
+	if r := d.debit("d", 2); r.Outcome != Unwilling {
 		t.Errorf("took %v", r.Parts)
 	}
 	wantParts(t, d.debit("e", 1), "plan:1")

@@ -46,10 +46,11 @@ const (
 	Done         Outcome = iota
 	Insufficient         // a debit that did not fit: nothing was charged
 	Returned             // a debit that came after its own Return: nothing was charged
+	Unwilling            // a debit that did not fit, of an account that did not agree to pay with credit: nothing was charged
 	outcomeCount
 )
 
-var outcomeWords = [outcomeCount]string{"done", "insufficient", "returned"}
+var outcomeWords = [outcomeCount]string{"done", "insufficient", "returned", "unwilling"}
 
 // String returns the outcome's word.
 func (o Outcome) String() string {

@@ -89,7 +89,9 @@ func (d *Debit) run(m *Machine, at Stamp) (Receipt, error) {
 	parts := a.burn(d.Amount, order, m.now)
 	if parts == nil {
 		r := a.receipt(at)
-		r.Outcome = Insufficient
+		if r.Outcome = Insufficient; !a.useCredits {
+			r.Outcome = Unwilling
+		}
 		return r, nil
 	}
 	postings := make([]Posting, 0, len(parts)+1)

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"encoding/binary"
-	"strings"
 
 	"github.com/weir-cluster/weir/ledger"
 	"github.com/weir-cluster/weir/limiter"
@@ -15,6 +14,9 @@ type Policy struct {
 	text    []byte
 	domains map[string]*Domain
 	names   []string // of the domains, sorted
+
+	revision uint64   // of the agreed state that specials are from
+	specials specials // nil for a document alone
 }
 
 // Version returns the number under which the cluster agreed on this policy; 0 when it did not.
@@ -53,66 +55,18 @@ type Domain struct {
 	http           []HTTPAttribute
 	meters         []string
 	limits         []limit
+	limitIndex     index
 	prices         []price
+	priceIndex     index
 	order          []ledger.Kind
-}
-
-// HTTPAttribute says which HTTP header an attribute is read from at the auth doors.
-type HTTPAttribute struct {
-	Attribute, Header string
+	envoy          *EnvoyTree // the rules, if the domain is written as Envoy's
 }
 
 // Name returns the domain's name.
 func (d *Domain) Name() string { return d.name }
 
-// Headers returns which rate-limit headers HTTP answers carry: ietf or none.
+// Headers returns which rate-limit headers HTTP answers carry: ietf, envoy, openai or none.
 func (d *Domain) Headers() string { return d.headers }
-
-// HTTPAttributes returns every attribute that can steer a decision of this domain and the header it is read from:
-// first those that the policy maps, in its order, then the others that its rules name, with foo_bar read from
-// X-Foo-Bar. No other header may become an attribute. The slice must not be changed.
-func (d *Domain) HTTPAttributes() []HTTPAttribute { return d.http }
-
-// withDefaults returns the domain's mapped attributes and the ones its rules name but the map does not.
-func withDefaults(d *Domain) []HTTPAttribute {
-	all := d.http
-	seen := map[string]bool{}
-	for _, a := range all {
-		seen[a.Attribute] = true
-	}
-	add := func(names ...string) {
-		for _, name := range names {
-			header := "X-" + canonical(name)
-			if !seen[name] && headerName(header) {
-				all = append(all, HTTPAttribute{Attribute: name, Header: header})
-			}
-			seen[name] = true
-		}
-	}
-	add(d.account...)
-	add(d.payer...)
-	for i := range d.limits {
-		add(d.limits[i].key...)
-		for _, c := range d.limits[i].match {
-			add(c.attribute)
-		}
-	}
-	for i := range d.prices {
-		for _, c := range d.prices[i].match {
-			add(c.attribute)
-		}
-	}
-	return all
-}
-
-// canonical returns Foo-Bar for foo_bar.
-func canonical(name string) string {
-	words := strings.FieldsFunc(name, func(c rune) bool { return c == '_' || c == '-' })
-	for i, w := range words {
-		words[i] = strings.ToUpper(w[:1]) + w[1:]
-	}
-	return strings.Join(words, "-")
-}
 
 // fallbackKind says what a limit does when no home can be reached.
 type fallbackKind uint8
@@ -134,6 +88,9 @@ type limit struct {
 	bound    limiter.Limit
 	meter    uint8 // index into the domain's meters
 	spill    bool
+	charge   bool // a request that is refused counts too
+	keep     bool // it does not, at no door
+	shadow   bool // it says what it would do, and steers nothing
 	fallback fallbackKind
 }
 
@@ -175,6 +132,9 @@ func (p *Policy) Account(r Request) (Account, error) {
 }
 
 func (d *Domain) accountOf(attributes []Attribute) (Account, error) {
+	if d.envoy != nil {
+		return d.envoy.account(attributes)
+	}
 	id, err := d.identity(attributes, d.account, "account")
 	if err != nil {
 		return Account{}, err

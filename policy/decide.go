@@ -5,8 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/bits"
-	"strings"
-	"time"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/oklog/ulid/v2"
@@ -15,22 +14,22 @@ import (
 )
 
 // allow answers a request that the limits admit in full.
-func (p *plan) allow(id string) Decision {
+func (p *plan) allow(id ulid.ULID) Decision {
 	d := p.decision()
 	d.ID, d.Verdict, d.Reason, d.Message = id, Allow, OK, "Within the limits."
-	d.Sources = p.fromLimits(nil, &amounts{}, 0)
+	d.Sources = p.fromLimits(p.sources[:0], &amounts{}, 0)
 	return d
 }
 
 // paid answers a request of which units were paid for.
-func (p *plan) paid(id string, row *price, units *amounts, cost ledger.Credits, receipt ledger.Receipt) Decision {
+func (p *plan) paid(id ulid.ULID, row *price, units *amounts, cost ledger.Credits, receipt ledger.Receipt) Decision {
 	d := p.decision()
 	d.ID, d.Verdict, d.Reason = id, Allow, OKCredit
 	d.Message = fmt.Sprintf("Past the limit, paid with %s credits.", cost)
 	if i := p.refusing(); i >= 0 {
 		d.Message = fmt.Sprintf("Past limit %s, paid with %s credits.", p.limits[i].name, cost)
 	}
-	d.Sources = draws(p.fromLimits(nil, units, len(receipt.Parts)), p.domain, row, units, receipt.Parts)
+	d.Sources = draws(p.fromLimits(p.sources[:0], units, len(receipt.Parts)), p.domain, row, units, receipt.Parts)
 	if p.explain {
 		for _, part := range receipt.Parts {
 			p.step("credit "+part.Kind.String(), "pays", fmt.Sprintf("%s from grant %s", part.Amount, part.Grant))
@@ -39,7 +38,7 @@ func (p *plan) paid(id string, row *price, units *amounts, cost ledger.Credits, 
 	return d
 }
 
-// fromLimits adds what the limits gave: the cost without units.
+// fromLimits adds what the limits gave, the cost without units, and makes room for more draws.
 func (p *plan) fromLimits(all []Draw, units *amounts, more int) []Draw {
 	n := more
 	for m := range p.cost {
@@ -47,9 +46,7 @@ func (p *plan) fromLimits(all []Draw, units *amounts, more int) []Draw {
 			n++
 		}
 	}
-	if all == nil && n > 0 {
-		all = make([]Draw, 0, n)
-	}
+	all = slices.Grow(all, n)
 	for m := range p.cost {
 		if given := p.cost[m] - units[m]; given > 0 {
 			all = append(all, Draw{Source: FromLimit, Meter: p.domain.meters[m], Amount: given})
@@ -59,13 +56,13 @@ func (p *plan) fromLimits(all []Draw, units *amounts, more int) []Draw {
 }
 
 // looked answers a PEEK.
-func (p *plan) looked(id string, outcome limiter.Outcome) Decision {
+func (p *plan) looked(id ulid.ULID, outcome limiter.Outcome) Decision {
 	if outcome == limiter.Taken {
 		return p.allow(id)
 	}
 	d := p.refused(id, outcome)
 	for i := range p.takes {
-		if p.takes[i].Refused && !p.limits[i].spill {
+		if t := &p.takes[i]; t.Refused && !t.Shadow && !p.limits[i].spill {
 			return d
 		}
 	}
@@ -76,7 +73,7 @@ func (p *plan) looked(id string, outcome limiter.Outcome) Decision {
 }
 
 // refused answers a request that the limits refuse.
-func (p *plan) refused(id string, outcome limiter.Outcome) Decision {
+func (p *plan) refused(id ulid.ULID, outcome limiter.Outcome) Decision {
 	if outcome == limiter.Full {
 		return p.deny(id, FallbackClosed, RemedyWait, "This node holds as many buckets as it may and has none for this request; try again later.")
 	}
@@ -87,6 +84,12 @@ func (p *plan) refused(id string, outcome limiter.Outcome) Decision {
 	}
 	t := &p.takes[i]
 	d.Refusing = p.limits[i].name
+	switch t.Limit.Algorithm {
+	case limiter.CalendarWindow:
+		d.Reason = QuotaExhausted
+	case limiter.Concurrency:
+		d.Reason = ConcurrencyLimited
+	}
 	if t.Wait == limiter.Never {
 		d.Remedy = RemedyAskOwner
 		d.Message = fmt.Sprintf("%s; this request costs %d, more than it can ever hold. Ask its owner, or ask for less.", p.terms(i), t.Cost)
@@ -94,17 +97,45 @@ func (p *plan) refused(id string, outcome limiter.Outcome) Decision {
 	}
 	d.RetryAfter = t.Wait
 	d.Message = fmt.Sprintf("%s; try again in %s.", p.terms(i), waitWords(t.Wait))
+	if d.Reason == ConcurrencyLimited {
+		d.Message = fmt.Sprintf("%s; try again when one of them has ended, in %s at the latest.", p.terms(i), waitWords(t.Wait))
+	}
+	return d
+}
+
+// banned answers a request of a blocked account.
+func (p *plan) banned(id ulid.ULID) Decision {
+	message := "This account is blocked"
+	if p.why != "" {
+		message += ": " + p.why
+	}
+	d := p.deny(id, Blocked, RemedyAskOwner, message+".")
+	if until := p.special.block.Until; !until.IsZero() {
+		d.RetryAfter = until.Sub(p.at)
+	}
+	return d
+}
+
+// unwilling answers a request of an account that did not agree to pay with credit.
+func (p *plan) unwilling(id ulid.ULID, balance ledger.Credits) Decision {
+	if p.explain {
+		p.step("credit", "not agreed", fmt.Sprintf("account %s has %s and did not agree to pay with credit", p.account.Payer, balance))
+	}
+	d := p.refused(id, limiter.Refused)
+	if balance > 0 {
+		d.Message += " The account did not agree to pay with credit."
+	}
 	return d
 }
 
 // broke answers a request for which the account has not enough credit, or none that may pay for it.
-func (p *plan) broke(id string, cost, balance ledger.Credits) Decision {
+func (p *plan) broke(id ulid.ULID, cost, balance ledger.Credits) Decision {
 	if p.explain {
 		p.step("credit", "insufficient", fmt.Sprintf("account %s has %s and cannot pay %s", p.account.Payer, balance, cost))
 	}
 	if balance >= cost {
 		d := p.refused(id, limiter.Refused)
-		d.Message += " The account has credit, but did not agree to pay with it."
+		d.Message += " The account has credit, but of no kind that this domain takes."
 		return d
 	}
 	d := p.deny(id, CreditsExhausted, RemedyBuy, "")
@@ -123,30 +154,14 @@ func (p *plan) broke(id string, cost, balance ledger.Credits) Decision {
 	return d
 }
 
-func (p *plan) nothingMatches(id string) Decision {
+func (p *plan) nothingMatches(id ulid.ULID) Decision {
 	return p.deny(id, NoMatch, RemedyAskOwner, fmt.Sprintf("No limit of domain %s covers this request, and the domain admits nothing else.", p.domain.name))
 }
 
-func (p *plan) deny(id string, why Reason, remedy Remedy, message string) Decision {
+func (p *plan) deny(id ulid.ULID, why Reason, remedy Remedy, message string) Decision {
 	d := p.decision()
 	d.ID, d.Verdict, d.Reason, d.Remedy, d.Message = id, Deny, why, remedy, message
 	return d
-}
-
-// waitWords rounds a wait up to what people read: whole seconds, or tenths below ten.
-func waitWords(d time.Duration) string {
-	unit := time.Second
-	if d < 10*time.Second {
-		unit = 100 * time.Millisecond
-	}
-	text := ((d + unit - 1) / unit * unit).String()
-	if short, ok := strings.CutSuffix(text, "m0s"); ok {
-		text = short + "m"
-	}
-	if short, ok := strings.CutSuffix(text, "h0m"); ok {
-		text = short + "h"
-	}
-	return text
 }
 
 // draws adds what each grant paid for. The parts pay the meters in order; within a meter the units follow the credits,

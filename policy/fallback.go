@@ -9,13 +9,12 @@ import (
 	"github.com/weir-cluster/weir/limiter"
 )
 
-// FallbackConfig is what a Fallback works with. All but NewID is needed.
+// FallbackConfig is what a Fallback works with. All of it is needed.
 type FallbackConfig struct {
 	Policy func() *Policy
 	Limits *limiter.Store        // of its own, apart from the home's: it counts what this node admitted by its share
 	Hasher func() limiter.Hasher // as in WaterfallConfig, like Now and NewID
 	Now    func() time.Time
-	NewID  func() string
 }
 
 // Fallback decides when no home can be reached, by what each limit's `fallback` says. It never spills into credit and
@@ -27,10 +26,7 @@ type Fallback struct {
 
 // NewFallback returns a Fallback; there is nothing to run.
 func NewFallback(c FallbackConfig) *Fallback {
-	if c.NewID == nil {
-		c.NewID = newID(c.Now)
-	}
-	return &Fallback{c: c, plans: sync.Pool{New: func() any { return new(plan) }}}
+	return &Fallback{c: c, plans: sync.Pool{New: func() any { return newPlan() }}}
 }
 
 // Check decides r on this node alone, in a cluster whose roster has nodes members. A matching limit that is closed
@@ -42,18 +38,20 @@ func (f *Fallback) Check(_ context.Context, r Request, nodes int) (Decision, err
 		p.reset()
 		f.plans.Put(p)
 	}()
-	if err := p.make(f.c.Policy(), f.c.Hasher(), &r); err != nil {
+	if err := p.make(f.c.Policy(), f.c.Hasher(), &r, f.c.Now()); err != nil {
 		return Decision{}, err
 	}
 	d := f.decide(p, &r, nodes)
-	if p.explain {
-		d.Explain = append([]Step(nil), p.steps...)
-	}
+	d.Explain = p.explained()
 	return d, nil
 }
 
 func (f *Fallback) decide(p *plan, r *Request, nodes int) Decision {
-	id := f.c.NewID()
+	id := p.ids.next(p.at)
+	if p.blocked {
+		p.drop()
+		return p.banned(id)
+	}
 	if !p.matched && p.domain.denyUnmatched {
 		return p.nothingMatches(id)
 	}
@@ -69,11 +67,17 @@ func (f *Fallback) decide(p *plan, r *Request, nodes int) Decision {
 		d.Reason, d.Message = FallbackOpen, "The home of this account cannot be reached; its limits are open until it can."
 		return d
 	}
+	if r.Refund && r.Mode != Peek {
+		d := p.refund(f.c.Limits, id, p.at.UnixNano())
+		d.Reason = FallbackShare
+		return d
+	}
 	take := f.c.Limits.Take
 	if r.Mode == Peek {
 		take = f.c.Limits.Peek
 	}
-	outcome, _ := take(p.account.Partition, f.c.Now().UnixNano(), p.takes)
+	p.slot(id)
+	outcome, _ := take(p.account.Partition, p.at.UnixNano(), p.takes)
 	if outcome == limiter.Taken {
 		d := p.allow(id)
 		d.Reason, d.Message = FallbackShare, "The home of this account cannot be reached; within this node's share of the limits."
@@ -93,11 +97,14 @@ func (f *Fallback) decide(p *plan, r *Request, nodes int) Decision {
 }
 
 // share leaves only the limits that share, each cut to this node's part and without spill. It returns the first limit
-// that is closed.
+// that is closed. Shadow limits have no say.
 func (p *plan) share(nodes int) (closed string) {
 	kept := 0
 	p.shares = p.shares[:0]
 	for i, l := range p.limits {
+		if l.shadow {
+			continue
+		}
 		if p.explain {
 			p.step("limit "+l.name, "fallback "+fallbackWords[l.fallback], "the home cannot be reached")
 		}
@@ -106,7 +113,7 @@ func (p *plan) share(nodes int) (closed string) {
 			return l.name
 		case fallbackShare:
 			p.limits[kept], p.takes[kept] = l, p.takes[i]
-			p.shares = append(p.shares, l.bound.Share(nodes))
+			p.shares = append(p.shares, p.takes[i].Limit.Share(nodes))
 			kept++
 		}
 	}

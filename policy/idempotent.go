@@ -150,6 +150,10 @@ func fingerprint(r *Request) [sha256.Size]byte {
 	for _, a := range attributes {
 		b = framed(framed(b, a.Name), a.Value)
 	}
+	b = framed(b, fmt.Sprint(r.Charge, r.Refund, r.Override != nil))
+	if o := r.Override; o != nil {
+		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(b, o.Count), uint64(o.Window))
+	}
 	for _, c := range costs {
 		b = binary.BigEndian.AppendUint64(framed(b, c.Meter), uint64(c.Amount))
 	}

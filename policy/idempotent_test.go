@@ -59,7 +59,7 @@ func TestDuplicatesInFlightWaitAndErrorsAreNotRemembered(t *testing.T) {
 			if asked == 1 {
 				return Decision{}, errors.New("no")
 			}
-			return Decision{Verdict: Allow, ID: "one"}, nil
+			return Decision{Verdict: Allow, Home: "one"}, nil
 		})
 		c := Idempotent(slow, IdempotentConfig{Policy: func() *Policy { return p }, Now: time.Now, KeysMax: 1})
 		var all sync.WaitGroup
@@ -70,7 +70,7 @@ func TestDuplicatesInFlightWaitAndErrorsAreNotRemembered(t *testing.T) {
 				d, err := c.Check(t.Context(), alice("key=k"))
 				mu.Lock()
 				defer mu.Unlock()
-				answers[fmt.Sprint(d.ID, err)]++
+				answers[fmt.Sprint(d.Home, err)]++
 			})
 		}
 		time.Sleep(100 * time.Millisecond)

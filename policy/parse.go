@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/weir-cluster/weir/ledger"
 	"github.com/weir-cluster/weir/limiter"
@@ -27,8 +26,12 @@ var knownMeters = [...]string{"requests", "tokens", "seconds"}
 
 // The fields of each mapping of the language.
 var (
-	domainFields = []string{"account", "payer", "unmatched", "headers", "http", "meters", "limits", "prices", "order"}
-	limitFields  = []string{"name", "match", "key", "algorithm", "meter", "rate", "limit", "window", "burst", "spill", "fallback"}
+	domainFields = []string{"account", "payer", "unmatched", "headers", "http", "meters", "limits", "prices", "order", "envoy"}
+	limitFields  = []string{
+		"name", "match", "key", "algorithm", "meter", "rate", "limit", "window", "burst", "time_zone", "ttl",
+		"spill", "on_deny", "shadow", "fallback", "cold_start",
+	}
+	headerWords = []string{"ietf", "envoy", "openai", "none"}
 )
 
 // Parse compiles a policy document; name is what its mistakes call the file. It reads nothing but text, so every node
@@ -64,7 +67,7 @@ func (r *reader) document(root *yaml.Node, p *Policy) {
 	}
 	p.domains = make(map[string]*Domain, len(all))
 	for _, e := range all {
-		d := &Domain{name: r.name(e.key, "domain"), headers: "ietf", meters: slices.Clone(knownMeters[:])}
+		d := &Domain{name: r.domainName(e.key, e.value), headers: "ietf", meters: slices.Clone(knownMeters[:])}
 		r.domain(e.value, d)
 		p.domains[d.name] = d
 		p.names = append(p.names, d.name)
@@ -75,6 +78,13 @@ func (r *reader) document(root *yaml.Node, p *Policy) {
 func (r *reader) domain(n *yaml.Node, d *Domain) {
 	f := r.fields(n, "a domain", domainFields...)
 	if n.Kind != yaml.MappingNode {
+		return
+	}
+	if v := f["headers"]; v != nil {
+		d.headers = r.choice(v, headerWords...)
+	}
+	if f["envoy"] != nil {
+		r.envoyDomain(f, d)
 		return
 	}
 	if a := f["account"]; a == nil {
@@ -90,9 +100,6 @@ func (r *reader) domain(n *yaml.Node, d *Domain) {
 	if v := f["unmatched"]; v != nil {
 		d.denyUnmatched = r.choice(v, "allow", "deny") == "deny"
 	}
-	if v := f["headers"]; v != nil {
-		d.headers = r.choice(v, "ietf", "none")
-	}
 	if v := f["meters"]; v != nil {
 		r.meters(v, d)
 	}
@@ -107,6 +114,8 @@ func (r *reader) domain(n *yaml.Node, d *Domain) {
 		r.http(v, d)
 	}
 	d.http = withDefaults(d)
+	d.limitIndex = newIndex(len(d.limits), func(i int) []condition { return d.limits[i].match })
+	d.priceIndex = newIndex(len(d.prices), func(i int) []condition { return d.prices[i].match })
 }
 
 func (r *reader) meters(n *yaml.Node, d *Domain) {
@@ -148,147 +157,4 @@ func (r *reader) order(n *yaml.Node, d *Domain) {
 		}
 		d.order = append(d.order, k)
 	}
-}
-
-func (r *reader) http(n *yaml.Node, d *Domain) {
-	attributes := r.fields(n, "HTTP settings", "attributes")["attributes"]
-	if attributes == nil {
-		return
-	}
-	all := r.pairs(attributes, "attributes and where they come from, such as {user: header X-User}")
-	if len(all) > AttributesMax {
-		r.wrong(attributes, fmt.Sprintf("%d attributes", len(all)), fmt.Sprintf("at most %d", AttributesMax))
-		return
-	}
-	for _, e := range all {
-		const expected = "`header` and the name of an HTTP header, such as header X-User"
-		w, ok := r.text(e.value, expected)
-		header, cut := strings.CutPrefix(w, "header ")
-		if ok && (!cut || !headerName(header)) {
-			r.wrong(e.value, describe(e.value), expected)
-		}
-		d.http = append(d.http, HTTPAttribute{Attribute: r.attribute(e.key), Header: header})
-	}
-}
-
-func headerName(s string) bool {
-	for i := range len(s) {
-		c := s[i] | 0x20
-		if (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') && s[i] != '-' && s[i] != '_' {
-			return false
-		}
-	}
-	return s != "" && len(s) <= nameMax
-}
-
-func (r *reader) limits(n *yaml.Node, d *Domain) {
-	lines := map[string]int{}
-	for _, e := range r.list(n, "a list of limits", limitsMax) {
-		l := r.limit(e, d)
-		if line, dup := lines[l.name]; dup && l.name != "" {
-			r.wrong(e, "a second limit `"+l.name+"`", fmt.Sprintf("each name once (first on line %d)", line))
-		}
-		lines[l.name] = e.Line
-		d.limits = append(d.limits, l)
-	}
-}
-
-func (r *reader) limit(n *yaml.Node, d *Domain) (l limit) {
-	f := r.fields(n, "a limit", limitFields...)
-	if n.Kind != yaml.MappingNode {
-		return l
-	}
-	if v := r.need(f, n, "name", "limit", "a name, such as name: user-rpm"); v != nil {
-		l.name = r.name(v, "limit")
-	}
-	if v := f["match"]; v != nil {
-		l.match = r.match(v)
-	}
-	if v := r.need(f, n, "key", "limit", "the attributes that tell its buckets apart, such as key: [user]"); v != nil {
-		l.key = r.attributes(v)
-		for _, a := range d.account {
-			if !slices.Contains(l.key, a) {
-				r.wrong(v, "a key without `"+short(a)+"`", "every attribute of the account ["+short(strings.Join(d.account, ", "))+"] (pools that accounts share are not supported yet)")
-				break
-			}
-		}
-	}
-	if v := f["meter"]; v != nil {
-		l.meter = uint8(max(r.meter(v, d), 0))
-	}
-	if v := f["spill"]; v != nil {
-		l.spill = r.truth(v)
-	}
-	if v := f["fallback"]; v != nil {
-		l.fallback = fallbackKind(max(slices.Index(fallbackWords[:], r.choice(v, fallbackWords[:]...)), 0))
-	}
-	r.algorithm(f, n, &l)
-	l.prefix = l.frame(d.name)
-	return l
-}
-
-func (r *reader) algorithm(f map[string]*yaml.Node, n *yaml.Node, l *limit) {
-	v := r.need(f, n, "algorithm", "limit", "algorithm: token_bucket or fixed_window")
-	if v == nil {
-		return
-	}
-	before := len(r.mistakes)
-	at := n
-	switch r.choice(v, "token_bucket", "fixed_window") {
-	case "token_bucket":
-		r.unwanted(f, "token_bucket", "limit", "window")
-		l.bound.Algorithm = limiter.TokenBucket
-		if at = r.need(f, n, "rate", "token_bucket", "a rate, such as rate: 60/min"); at != nil {
-			l.bound.Count, l.bound.Period = r.rate(at)
-		}
-		if l.bound.Burst = l.bound.Count; f["burst"] != nil {
-			l.bound.Burst = r.whole(f["burst"], 1, countMax)
-		}
-	case "fixed_window":
-		r.unwanted(f, "fixed_window", "rate", "burst")
-		l.bound.Algorithm = limiter.FixedWindow
-		if at = r.need(f, n, "limit", "fixed_window", "how much a window admits, such as limit: 600"); at != nil {
-			l.bound.Count = r.whole(at, 1, countMax)
-		}
-		if w := r.need(f, n, "window", "fixed_window", "its length, such as window: 1h"); w != nil {
-			l.bound.Period = r.duration(w, "a duration, such as 90s, 1h or 7d")
-		}
-	}
-	if len(r.mistakes) > before {
-		return
-	}
-	if err := l.bound.Validate(); err != nil {
-		r.wrong(at, "a limit that cannot be kept ("+err.Error()+")", "one within the bounds")
-	}
-}
-
-// need returns a field that must be there.
-func (r *reader) need(f map[string]*yaml.Node, n *yaml.Node, field, what, expected string) *yaml.Node {
-	if f[field] == nil {
-		r.wrong(n, fmt.Sprintf("a %s without `%s`", what, field), expected)
-	}
-	return f[field]
-}
-
-// unwanted notes fields that another algorithm has.
-func (r *reader) unwanted(f map[string]*yaml.Node, algorithm string, fields ...string) {
-	for _, name := range fields {
-		if v := f[name]; v != nil {
-			r.wrong(v, fmt.Sprintf("`%s` with %s", name, algorithm), "it only with the other algorithm")
-		}
-	}
-}
-
-func periodWords(d time.Duration) string {
-	switch d {
-	case time.Second:
-		return "second"
-	case time.Minute:
-		return "minute"
-	case time.Hour:
-		return "hour"
-	case day:
-		return "day"
-	}
-	return waitWords(d)
 }

@@ -28,29 +28,44 @@ func TestParseSaysWhereAndWhatWasExpected(t *testing.T) {
 		{"version: 1\ndomains: {}", "f:2:10: found 0 domains, expected 1 to 1000"},
 		{"version: 1\ndomains: {LLM: {account: [user]}}", "f:2:11: found `LLM`, expected the name of a domain: 1 to 64 of a-z, 0-9, - and _"},
 		{"version: 1\ndomains: {llm: {}}", "f:2:16: found no `account`, expected the attributes that name the account, such as account: [user]"},
-		{"version: 1\ndomains: {llm: 5}", "f:2:16: found `5`, expected a domain with account, payer, unmatched, headers, http, meters, limits, prices, order"},
-		{around("limit: []"), "f:5:5: found the unknown field `limit`, expected one of account, payer, unmatched, headers, http, meters, limits, prices, order; did you mean `limits`?"},
+		{"version: 1\ndomains: {llm: 5}", "f:2:16: found `5`, expected a domain with account, payer, unmatched, headers, http, meters, limits, prices, order, envoy"},
+		{around("limit: []"), "f:5:5: found the unknown field `limit`, expected one of account, payer, unmatched, headers, http, meters, limits, prices, order, envoy; did you mean `limits`?"},
 		{around("account: [org]"), "f:5:5: found `account` again, expected it once (first on line 4)"},
 		{around("unmatched: denied"), "f:5:16: found `denied`, expected one of allow, deny; did you mean `deny`?"},
 		{around("headers: &x none"), "f:5:14: found the anchor `&x`, expected a plain value (anchors are not part of the language)"},
 		{around("<<: {headers: none}"), "f:5:5: found a merge key, expected the fields themselves (merge keys are not part of the language)"},
 		{around("meters: [tokens]"), "f:5:14: found `tokens` again, expected each meter once (requests, tokens, seconds are always there)"},
 		{around("order: [promo, gift]"), "f:5:20: found `gift`, expected one of included, promo, credit, overdraft"},
-		{around("http: {attributes: {user: X-User}}"), "f:5:31: found `X-User`, expected `header` and the name of an HTTP header, such as header X-User"},
+		{around("http: {attributes: {user: X-User}}"), "f:5:31: found `X-User`, expected `header` and the name of an HTTP header, such as header X-User, or one of path, method, host, client_ip"},
 		{around("prices: [{per: {requests: 0.0000000000001}}]"), "f:5:31: found `0.0000000000001`, expected a price in credits: a decimal above 0 and up to 1000000, with at most 12 digits after the point"},
 		{around("prices: [{per: {token: 1}}]"), "f:5:21: found `token`, expected one of requests, tokens, seconds; did you mean `tokens`?"},
 		{around("prices: [{match: {model: [a, \"!b\"]}, per: {tokens: 1}}]"), "f:5:34: found a negated value in a list, expected a value (negate one alone: !x)"},
-		{aroundLimit("{name: a, key: [user], algorithm: token_bucket, rate: 60/min, brust: 5}"), "f:5:76: found the unknown field `brust`, expected one of name, match, key, algorithm, meter, rate, limit, window, burst, spill, fallback; did you mean `burst`?"},
+		{aroundLimit("{name: a, key: [user], algorithm: token_bucket, rate: 60/min, brust: 5}"), "f:5:76: found the unknown field `brust`, expected one of name, match, key, algorithm, meter, rate, limit, window, burst, time_zone, ttl, spill, on_deny, shadow, fallback, cold_start; did you mean `burst`?"},
 		{aroundLimit("{name: a, key: [user], algorithm: token_bucket, rate: 60/minute}"), "f:5:68: found `60/minute`, expected a rate: N/s, N/min, N/h, N/d or N/10s; did you mean `60/min`?"},
 		{aroundLimit("{name: a, key: [user], algorithm: token_bucket, rate: 0/s}"), "f:5:68: found `0/s`, expected a rate: N/s, N/min, N/h, N/d or N/10s"},
 		{aroundLimit("{name: a, key: [user], algorithm: token_bucket, rate: 1/s, burst: many}"), "f:5:80: found `many`, expected a whole number from 1 to 1099511627776"},
-		{aroundLimit("{name: a, key: [user], algorithm: token_bucket, rate: 1/s, window: 1h}"), "f:5:81: found `window` with token_bucket, expected it only with the other algorithm"},
+		{aroundLimit("{name: a, key: [user], algorithm: token_bucket, rate: 1/s, window: 1h}"), "f:5:81: found `window` with token_bucket, expected it only with fixed_window, sliding_window, rolling_log, calendar_window"},
 		{aroundLimit("{name: a, key: [user], algorithm: fixed_window, limit: 5, window: 1week}"), "f:5:80: found `1week`, expected a duration, such as 90s, 1h or 7d"},
 		{aroundLimit("{name: a, key: [user], algorithm: fixed_window, limit: 5}"), "f:5:14: found a fixed_window without `window`, expected its length, such as window: 1h"},
-		{aroundLimit("{name: a, key: [user], algorithm: token_bukket, rate: 1/s}"), "f:5:48: found `token_bukket`, expected one of token_bucket, fixed_window; did you mean `token_bucket`?"},
+		{aroundLimit("{name: a, key: [user], algorithm: token_bukket, rate: 1/s}"), "f:5:48: found `token_bukket`, expected one of token_bucket, fixed_window, sliding_window, rolling_log, calendar_window, concurrency; did you mean `token_bucket`?"},
 		{aroundLimit("{name: a, key: [org], algorithm: token_bucket, rate: 1/s}"), "f:5:29: found a key without `user`, expected every attribute of the account [user] (pools that accounts share are not supported yet)"},
 		{aroundLimit("{name: a, key: user, algorithm: token_bucket, rate: 1/s}"), "f:5:29: found `user`, expected a list of attribute names, such as [user]"},
 		{aroundLimit("{name: a, key: [user], algorithm: token_bucket, rate: 1/s, spill: yes}"), "f:5:80: found `yes`, expected true or false"},
+		{aroundLimit("{name: a, key: [user], algorithm: calendar_window, limit: 5, window: 1d}"), "f:5:83: found `1d`, expected one of day, week, month, year"},
+		{aroundLimit("{name: a, key: [user], algorithm: calendar_window, limit: 5, window: weak}"), "f:5:83: found `weak`, expected one of day, week, month, year; did you mean `week`?"},
+		{aroundLimit("{name: a, key: [user], algorithm: calendar_window, limit: 5, window: day, time_zone: Berlin}"), "f:5:99: found `Berlin`, expected a time zone, such as UTC or Europe/Berlin"},
+		{aroundLimit("{name: a, key: [user], algorithm: calendar_window, limit: 5, window: day, time_zone: Local}"), "f:5:99: found `Local`, expected a time zone, such as UTC or Europe/Berlin"},
+		{aroundLimit("{name: a, key: [user], algorithm: sliding_window, limit: 5, window: 1h, time_zone: UTC}"), "f:5:97: found `time_zone` with sliding_window, expected it only with calendar_window"},
+		{aroundLimit("{name: a, key: [user], algorithm: concurrency, limit: 5}"), "f:5:14: found a concurrency without `ttl`, expected after how long a slot frees itself, such as ttl: 10m"},
+		{aroundLimit("{name: a, key: [user], algorithm: concurrency, limit: 5, ttl: 1m, meter: tokens}"), "f:5:87: found `tokens` with concurrency, expected requests, which is what is in flight"},
+		{aroundLimit("{name: a, key: [user], algorithm: concurrency, limit: 5, ttl: 1m, spill: true}"), "f:5:87: found `spill` with concurrency, expected it only with the other algorithms (credit buys no slot)"},
+		{aroundLimit("{name: a, key: [user], algorithm: concurrency, limit: 5, ttl: 1m, on_deny: charge}"), "f:5:89: found `charge` with concurrency, expected on_deny: keep (what is refused is not in flight)"},
+		{aroundLimit("{name: a, key: [user], algorithm: concurrency, limit: 5, ttl: 1m, cold_start: fresh}"), "f:5:92: found `cold_start` with concurrency, expected it only with token_bucket, fixed_window, sliding_window, rolling_log, calendar_window"},
+		{aroundLimit("{name: a, key: [user], algorithm: token_bucket, rate: 1/s, spill: true, on_deny: charge}"), "f:5:95: found `charge` with spill: true, expected on_deny: keep (what spills is paid for, not refused)"},
+		{aroundLimit("{name: a, key: [user], algorithm: token_bucket, rate: 1/s, cold_start: cold}"), "f:5:85: found `cold`, expected one of drained, fresh"},
+		{around("headers: ieft"), "f:5:14: found `ieft`, expected one of ietf, envoy, openai, none; did you mean `ietf`?"},
+		{around("http: {attributes: {user: header}}"), "f:5:31: found `header`, expected `header` and the name of an HTTP header, such as header X-User, or one of path, method, host, client_ip"},
+		{around("http: {attributes: {user: hots}}"), "f:5:31: found `hots`, expected `header` and the name of an HTTP header, such as header X-User, or one of path, method, host, client_ip; did you mean `host`?"},
 		{aroundLimit("{name: a, key: [user], algorithm: token_bucket, rate: 9999999999/s}"), "f:5:68: found a limit that cannot be kept (invalid limit: count 9999999999 every 1s is more than one a nanosecond), expected one within the bounds"},
 		{aroundLimit("{name: a, key: [user], algorithm: token_bucket, rate: 1/s}, {name: a, key: [user], algorithm: token_bucket, rate: 1/s}"), "f:5:74: found a second limit `a`, expected each name once (first on line 5)"},
 		{around("prices: [{match: {m: !a}, per: {tokens: 1}}]"), "f:5:1: found text that is not YAML (did not find expected whitespace or line break: a value that begins with ! needs quotes), expected one YAML document"},
@@ -157,14 +172,14 @@ func TestDemoCompilesAndNamesItsHeaders(t *testing.T) {
 	if err != nil || d.Headers() != "ietf" || !slices.Equal(p.Domains(), []string{"demo"}) {
 		t.Fatalf("%v %v", d, err)
 	}
-	if got := fmt.Sprint(d.HTTPAttributes()); got != "[{user X-User} {model X-Model}]" {
+	if got := fmt.Sprint(d.HTTPAttributes()); got != "[{user X-User header} {model X-Model header}]" {
 		t.Error(got)
 	}
 	if p, err = Parse("f", []byte(aroundLimit("{name: a, match: {api_key: x}, key: [user], algorithm: token_bucket, rate: 1/s}"))); err != nil {
 		t.Fatal(err)
 	}
 	d, _ = p.Domain("llm")
-	if got := fmt.Sprint(d.HTTPAttributes()); got != "[{user X-User} {api_key X-Api-Key}]" {
+	if got := fmt.Sprint(d.HTTPAttributes()); got != "[{user X-User header} {api_key X-Api-Key header}]" {
 		t.Error(got)
 	}
 	if _, err = p.Domain("lm"); !errors.Is(err, ErrInvalid) || !strings.HasSuffix(err.Error(), "did you mean `llm`?") {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/weir-cluster/weir/ledger"
 )
 
@@ -67,6 +68,22 @@ type Request struct {
 	MaxWait        time.Duration
 	Mode           Mode
 	Explain        bool
+	// Charge has limits that do not say `on_deny` count what they refuse: the Envoy door's default. It has no effect on
+	// a PEEK.
+	Charge bool
+	// Refund gives the cost back to the limits that match, each to no less than nothing owed. It takes nothing and is
+	// always allowed.
+	Refund bool
+	// Override, if not nil, stands in for the limit that an Envoy tree has for these attributes, or where it has none.
+	// Only a domain that is such a tree permits it.
+	Override *LimitOverride
+}
+
+// LimitOverride is a limit that a request brings along: Count in each window of the given length, which is aligned to
+// the Unix epoch. With the window of the limit that it replaces, it counts on in the same bucket.
+type LimitOverride struct {
+	Count  uint32
+	Window time.Duration // a whole number of seconds, up to 3660 days
 }
 
 // Attribute returns the value of the named attribute and whether the request has it.
@@ -95,18 +112,19 @@ type Reason uint8
 
 // The reasons, with the HTTP status each is answered with.
 const (
-	ReasonUnknown     Reason = iota // never on a decision
-	OK                              // 200: within the limits
-	OKCredit                        // 200: past a limit, paid by a grant
-	FallbackOpen                    // 200: the home could not be reached, the limit's fallback is open
-	FallbackShare                   // 200 or 429: the home could not be reached, decided on this node's share
-	FallbackClosed                  // 503: the home could not be reached, the limit's fallback is closed
-	RateLimited                     // 429
-	QuotaExhausted                  // 429: a calendar window is used up
-	CreditsExhausted                // 402
-	Blocked                         // 403
-	NoMatch                         // 403: no limit matches and the domain denies what is unmatched
-	LedgerUnavailable               // 503: the limits refuse and credit could not be asked for in time
+	ReasonUnknown      Reason = iota // never on a decision
+	OK                               // 200: within the limits
+	OKCredit                         // 200: past a limit, paid by a grant
+	FallbackOpen                     // 200: the home could not be reached, the limit's fallback is open
+	FallbackShare                    // 200 or 429: the home could not be reached, decided on this node's share
+	FallbackClosed                   // 503: the home could not be reached, the limit's fallback is closed
+	RateLimited                      // 429
+	QuotaExhausted                   // 429: a calendar window is used up
+	CreditsExhausted                 // 402
+	Blocked                          // 403
+	NoMatch                          // 403: no limit matches and the domain denies what is unmatched
+	LedgerUnavailable                // 503: the limits refuse and credit could not be asked for in time
+	ConcurrencyLimited               // 429: as many requests as may be are in flight
 )
 
 // Remedy says what would help a refused caller.
@@ -144,15 +162,20 @@ type Draw struct {
 
 // LimitState is a limit that took part in a decision, as it stands afterwards. Remaining rounds down,
 // Reset (until the limit is full again) and Wait (until this request would be admitted) round up.
+//
+// Window is the period of the rate, the length of the window (of a month 30 days, of a year 365), or for how long a slot
+// in flight is held at most. A Shadow limit that says Refused would have refused, but did not steer the decision.
 type LimitState struct {
-	Name      string
-	Limit     int64
-	Window    time.Duration
-	Meter     string
-	Remaining int64
-	Reset     time.Duration
-	Wait      time.Duration
-	Refused   bool
+	Name       string
+	Limit      int64
+	Window     time.Duration
+	Meter      string
+	Remaining  int64
+	Reset      time.Duration
+	Wait       time.Duration
+	Refused    bool
+	Shadow     bool
+	Overridden bool // this account has a limit of its own in the place of the policy's
 }
 
 // Step is one line of an explanation: a rule that was looked at and what came of it.
@@ -177,7 +200,7 @@ type Decision struct {
 	PolicyVersion uint64
 	Home          string // the node that decided
 	Epoch         uint64 // of the view it decided under
-	ID            string
+	ID            ulid.ULID
 	Explain       []Step
 }
 

@@ -13,6 +13,13 @@ const (
 // amounts is how much of each of a domain's meters something uses.
 type amounts [metersMax]int64
 
+// Standing returns the request to ask how every limit that applies to the attributes stands, whatever its meter: a PEEK
+// that costs nothing. Its decision has the limits, with what is left, until when, and what is overridden; its reason is
+// BLOCKED for a blocked account. The slice is not copied.
+func Standing(domain string, attributes []Attribute) Request {
+	return Request{Domain: domain, Attributes: attributes, Cost: []Cost{{Meter: knownMeters[meterRequests]}}, Mode: Peek}
+}
+
 // Validate returns ErrInvalid, saying what is wrong, for a request that no home may decide: it breaks a bound, or
 // names what the policy does not know. Waterfall and Fallback check it themselves; a door may ask earlier.
 func (p *Policy) Validate(r Request) error {
@@ -26,7 +33,14 @@ func (p *Policy) Validate(r Request) error {
 
 // validate returns the cost of a valid request, by meter.
 func (d *Domain) validate(r *Request) (amounts, error) {
-	if err := validAttributes(r.Attributes); err != nil {
+	valid := validAttributes
+	if d.envoy != nil {
+		valid = validEntries
+	}
+	if err := valid(r.Attributes); err != nil {
+		return amounts{}, err
+	}
+	if err := r.Override.valid(d); err != nil {
 		return amounts{}, err
 	}
 	switch {

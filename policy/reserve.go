@@ -35,10 +35,10 @@ type reservation struct {
 	expires time.Time // guarded by reservations.mu
 }
 
-func newReservation(id string, p *plan, r *Request, spent draft) *reservation {
+func newReservation(id ulid.ULID, p *plan, r *Request, spent draft) *reservation {
 	row, _ := p.domain.price(r.Attributes)
 	res := &reservation{
-		id: reservationID(p.account.Partition, id), domain: p.domain, account: p.account, row: row,
+		id: reservationID(p.account.Partition, id.String()), domain: p.domain, account: p.account, row: row,
 		limits: slices.Clone(p.limits), takes: slices.Clone(p.takes), turn: make(chan struct{}, 1),
 		charged: p.cost, spilled: spent.units,
 	}

@@ -1,21 +1,20 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/weir-cluster/weir/ledger"
 )
 
 // TestScenarios runs testdata/*.txt: a policy, a line ----, steps at times, a line ----, what each step answers.
 func TestScenarios(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) < 8 {
+	if err != nil || len(files) < 16 {
 		t.Fatalf("%d scenarios, %v", len(files), err)
 	}
 	for _, file := range files {
@@ -25,165 +24,101 @@ func TestScenarios(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			parts := strings.Split(string(text), "\n----\n")
-			if len(parts) != 3 {
-				t.Fatalf("%d parts, expected policy, steps, answers", len(parts))
-			}
-			s := &story{rig: newRig(t, parts[0])}
-			want := lines(parts[2])
-			var got []string
-			for _, step := range lines(parts[1]) {
-				line := s.step(t, step)
-				for n, id := range s.reservations {
-					line = strings.ReplaceAll(line, id, fmt.Sprint("#", n+1))
-				}
-				got = append(got, line)
-			}
-			for i := range max(len(got), len(want)) {
-				if i >= len(got) || i >= len(want) || got[i] != want[i] {
-					t.Fatalf("step %d differs; all answers:\n%s", i+1, strings.Join(got, "\n"))
-				}
+			if err := RunScenario(file, text); err != nil {
+				t.Error(err)
 			}
 		})
 	}
 }
 
-func lines(text string) (all []string) {
-	for line := range strings.SplitSeq(text, "\n") {
-		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
-			all = append(all, line)
+const shortScenario = `version: 1
+domains:
+  llm:
+    account: [user]
+    limits: [{name: rpm, key: [user], algorithm: fixed_window, limit: 1, window: 1m}]
+----
+0s check user=alice
+# a remark, and an empty line
+
+1s check user=alice
+----
+ALLOW OK LIMIT requests:1 [rpm 0]
+DENY RATE_LIMITED 429 by rpm remedy wait retry 59s "Limit rpm allows 1 requests per minute; try again in 59s." [rpm 0]
+`
+
+func TestScenarioShowsWhatDiffersWithItsLine(t *testing.T) {
+	t.Parallel()
+	if err := RunScenario("s.txt", []byte(shortScenario)); err != nil {
+		t.Fatal(err)
+	}
+	wrong := strings.Replace(shortScenario, "retry 59s", "retry 58s", 1)
+	err := RunScenario("s.txt", []byte(wrong))
+	want := "the policy decides otherwise in 1 of 2 answers (- expected, + decided):\n" +
+		"s.txt:13: 1s check user=alice\n" +
+		`  - DENY RATE_LIMITED 429 by rpm remedy wait retry 58s "Limit rpm allows 1 requests per minute; try again in 59s." [rpm 0]` + "\n" +
+		`  + DENY RATE_LIMITED 429 by rpm remedy wait retry 59s "Limit rpm allows 1 requests per minute; try again in 59s." [rpm 0]`
+	if !errors.Is(err, ErrScenario) || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	for _, c := range []struct{ name, text, want string }{
+		{"an answer too many", shortScenario + "ALLOW OK\n", "s.txt:14: \n  - ALLOW OK"},
+		{"an answer too few", shortScenario[:strings.Index(shortScenario, "DENY")], "s.txt:10: 1s check user=alice\n  + DENY"},
+	} {
+		if err := RunScenario("s.txt", []byte(c.text)); !errors.Is(err, ErrScenario) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	return all
 }
 
-// story is a rig and the reservations made in it, numbered from 1.
-type story struct {
-	*rig
-	reservations []string
-	grants       int
-}
-
-// step runs `TIME VERB WORD...`; a=b is an attribute, a:n an amount, other words are modes.
-func (s *story) step(t *testing.T, line string) string {
-	t.Helper()
-	words := strings.Fields(line)
-	after, err := time.ParseDuration(words[0])
-	if err != nil || len(words) < 3 {
-		t.Fatalf("step %q: %v", line, err)
-	}
-	s.now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(after)
-	verb, subject, words := words[1], words[2], words[2:]
-	switch verb {
-	case "open":
-		o := ledger.OpenAccount{Key: line, Account: subject, UseCredits: len(words) < 2 || words[1] != "unwilling"}
-		if len(words) == 3 && words[1] == "overdraft" {
-			o.Overdraft, _ = ledger.ParseCredits(words[2])
-		}
-		_, err := s.ledger.Open(t.Context(), o)
-		return answer("opened", err)
-	case "grant":
-		s.grants++
-		kind, _ := ledger.ParseKind(words[1])
-		amount, _ := ledger.ParseCredits(words[2])
-		_, err := s.ledger.Grant(t.Context(), ledger.Grant{Key: fmt.Sprint("g", s.grants), Account: subject, Kind: kind, Amount: amount})
-		return answer("granted g"+strconv.Itoa(s.grants), err)
-	case "balance":
-		return s.balance(t, subject).String()
-	case "settle":
-		return s.settle(t, subject, words[1:])
-	case "fallback":
-		nodes, _ := strconv.Atoi(subject)
-		d, err := s.f.Check(t.Context(), request(words[1:]), nodes)
-		return answer(told(d), err)
-	}
-	r := request(words)
-	d, err := s.w.Check(t.Context(), r)
-	if d.Reservation != "" {
-		s.reservations = append(s.reservations, d.Reservation)
-	}
-	return answer(told(d), err)
-}
-
-func (s *story) settle(t *testing.T, number string, words []string) string {
-	t.Helper()
-	n, err := strconv.Atoi(number)
-	if err != nil || n > len(s.reservations) {
-		t.Fatalf("no reservation %s", number)
-	}
-	settlement := Settlement{Reservation: s.reservations[n-1]}
-	for _, w := range words {
-		if extend, ok := strings.CutPrefix(w, "extend:"); ok {
-			settlement.Extend, _ = time.ParseDuration(extend)
-		} else if w == "final" {
-			settlement.Final = true
-		} else {
-			settlement.Actual = append(settlement.Actual, request([]string{w}).Cost...)
+func TestScenarioThatIsNoneSaysWhere(t *testing.T) {
+	t.Parallel()
+	with := func(step string) string { return strings.Replace(shortScenario, "1s check user=alice", step, 1) }
+	many := strings.Repeat("0s balance x\n", scenarioSteps+1)
+	for _, c := range []struct{ text, want string }{
+		{"", "s.txt:1:1: found 0 lines ----, expected 2"},
+		{"version: 1\n----\n0s check a=b\n----\n", "s.txt:1:1: found no `domains`"},
+		{strings.Replace(shortScenario, "limit: 1", "limit: one", 1), "s.txt:5:71: found `one`, expected a whole number"},
+		{with("1s"), "s.txt:10:1: found `1s`, expected a time, a verb and more"},
+		{with("soon check user=alice"), "s.txt:10:1: found `soon`, expected a time"},
+		{with("1s chek user=alice"), "s.txt:10:1: found `chek`, expected one of balance, block, check"},
+		{with("1s check alice"), "s.txt:10:1: found `alice`, expected name=value"},
+		{with("1s check tokens:x"), "s.txt:10:1: found `tokens:x`, expected a meter and an amount"},
+		{with("1s settle 1"), "s.txt:10:1: found `1`, expected the number of a reservation"},
+		{with("1s fallback x user=alice"), "s.txt:10:1: found `x`, expected how many nodes"},
+		{with("1s open alice rich"), "s.txt:10:1: found `rich`, expected unwilling"},
+		{with("1s grant alice gift 5"), "s.txt:10:1: invalid"},
+		{with("1s grant alice"), "s.txt:10:1: found too few or too many words"},
+		{with("1s override alice rpm rat=5"), "s.txt:10:1: found `rat=5`, expected rate=R"},
+		{with("1s unset alice"), "s.txt:10:1: found too few or too many words"},
+		{strings.Replace(shortScenario, "1s check user=alice\n", many, 1), "s.txt:1:1: found 10002 steps, expected 1 to 10000"},
+		{shortScenario + strings.Repeat(" ", scenarioTextMax), "bytes, at most"},
+	} {
+		err := RunScenario("s.txt", []byte(c.text))
+		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%.40q: got %v, want %s", c.text, err, c.want)
 		}
 	}
-	a, err := s.w.Settle(t.Context(), settlement)
-	line := "charged" + sources(a.Sources)
-	if a.Forgiven > 0 {
-		line += " forgiven " + a.Forgiven.String()
-	}
-	if a.Final {
-		line += " ended"
-	} else {
-		line += " open for " + a.Expires.String()
-	}
-	return answer(line, err)
 }
 
-func request(words []string) (r Request) {
-	r.Domain = "llm"
-	for _, w := range words {
-		if name, value, ok := strings.Cut(w, "="); ok && name == "key" {
-			r.IdempotencyKey = value
-		} else if ok {
-			r.Attributes = append(r.Attributes, Attribute{name, value})
-		} else if name, amount, ok := strings.Cut(w, ":"); ok {
-			n, _ := strconv.ParseInt(amount, 10, 64)
-			r.Cost = append(r.Cost, Cost{name, n})
-		} else {
-			r.Mode, _ = ParseMode(strings.ToUpper(w))
-		}
+// request makes a request of a test from the words of a scenario.
+func request(words []string) Request {
+	r, err := (&story{domain: "llm"}).request(words)
+	if err != nil {
+		panic(fmt.Sprintf("%s: %v", strconv.Quote(strings.Join(words, " ")), err))
 	}
 	return r
 }
 
-func answer(line string, err error) string {
-	if err != nil {
-		return "error: " + err.Error()
+func FuzzScenario(f *testing.F) {
+	f.Add([]byte(shortScenario))
+	f.Add([]byte("----\n----\n"))
+	for _, name := range []string{"reserve", "waterfall", "overrides"} {
+		text, _ := os.ReadFile("testdata/" + name + ".txt")
+		f.Add(text)
 	}
-	return line
-}
-
-// told writes a decision as one line: verdict, reason, who refused, sources, remedy, wait, message, what is left.
-func told(d Decision) string {
-	line := d.Verdict.String() + " " + d.Reason.String() + sources(d.Sources)
-	if d.Verdict == Deny {
-		line += " " + strconv.Itoa(d.Status())
-		if d.Refusing != "" {
-			line += " by " + d.Refusing
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if err := RunScenario("f", text); err != nil && !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrScenario) {
+			t.Fatalf("%T %v", err, err)
 		}
-		line += " remedy " + d.Remedy.String()
-		if d.RetryAfter > 0 {
-			line += " retry " + d.RetryAfter.String()
-		}
-		line += ` "` + d.Message + `"`
-	}
-	for _, l := range d.Limits {
-		line += fmt.Sprintf(" [%s %d]", l.Name, l.Remaining)
-	}
-	return line
-}
-
-func sources(all []Draw) (text string) {
-	for _, s := range all {
-		text += fmt.Sprintf(" %s %s:%d", s.Source, s.Meter, s.Amount)
-		if s.Source != FromLimit {
-			text += fmt.Sprintf(" (%s of %s)", s.Credits, s.Grant)
-		}
-	}
-	return text
+	})
 }

@@ -59,6 +59,7 @@ func (w *Waterfall) Settle(ctx context.Context, s Settlement) (Settled, error) {
 			return Settled{}, err
 		}
 	}
+	w.hold(r, &s, now.UnixNano())
 	answer := Settled{Sources: r.sources(), Forgiven: max(r.owed(r.spilled)-r.paid(), 0), Final: s.Final}
 	if !s.Final {
 		answer.Expires = w.held.extend(r, now, now.Add(s.Extend))
@@ -68,6 +69,19 @@ func (w *Waterfall) Settle(ctx context.Context, s Settlement) (Settled, error) {
 	w.held.extend(r, now, now.Add(w.c.ReservationLife))
 	r.ended, r.last, r.answer = true, s.contents(), answer
 	return answer, nil
+}
+
+// hold keeps the reservation's slots for as long again, if it is extended, or frees them at its end.
+func (w *Waterfall) hold(r *reservation, s *Settlement, now int64) {
+	for i, l := range r.limits {
+		switch {
+		case l.bound.Algorithm != limiter.Concurrency:
+		case s.Final:
+			w.c.Limits.Release(r.account.Partition, now, r.takes[i:i+1])
+		case s.Extend > 0:
+			w.c.Limits.Renew(r.account.Partition, now, r.takes[i:i+1])
+		}
+	}
 }
 
 // compare returns by how much the settlement is above and below what is charged.
@@ -128,11 +142,12 @@ func (w *Waterfall) charge(ctx context.Context, r *reservation, more amounts, no
 	return nil
 }
 
-// asking returns takes for the reservation's limits that count what more has, as far as they are wanted.
+// asking returns takes for the reservation's limits that count what more has, as far as they are wanted. A slot in flight
+// counts no amounts.
 func (r *reservation) asking(more *amounts, cost func(*limit) int64, wanted func(*limit) bool) []limiter.Take {
 	var takes []limiter.Take
 	for i, l := range r.limits {
-		if more[l.meter] == 0 || !wanted(l) {
+		if more[l.meter] == 0 || l.bound.Algorithm == limiter.Concurrency || !wanted(l) {
 			continue
 		}
 		t := r.takes[i] // a copy of the take, because it knows in which window it was
@@ -164,7 +179,7 @@ func (w *Waterfall) debit(ctx context.Context, r *reservation, cost ledger.Credi
 		r.debits = append(r.debits, debit{d.Key, receipt.Parts})
 		return true, nil
 	}
-	return receipt.BalanceAfter < cost, nil
+	return receipt.Outcome == ledger.Insufficient && receipt.BalanceAfter < cost, nil
 }
 
 // key is that of the reservation's next ledger command: the same again until one is done.

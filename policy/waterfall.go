@@ -2,7 +2,6 @@ package policy
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +12,9 @@ import (
 	"github.com/weir-cluster/weir/ledger"
 	"github.com/weir-cluster/weir/limiter"
 )
+
+// ledgerAway is when to come back while the ledger is out of reach: about what an election takes.
+const ledgerAway = 2 * time.Second
 
 // Purse is where credits are drawn from; a *ledger.Ledger is one. An error means that the outcome is unknown or that
 // nothing was done; repeating a key within the ledger's window is always safe.
@@ -28,10 +30,7 @@ type WaterfallConfig struct {
 	Hasher func() limiter.Hasher // keyed with the cluster's secret, which a node learns with its first view
 	Purse  Purse                 // the ledger
 	Now    func() time.Time      // the clock that buckets run on
-	// NewID returns an id that nobody else returns, as decision ids and the keys of debits are made of it: a ULID.
-	// By default one is drawn from Now and crypto/rand.
-	NewID  func() string
-	Logger *slog.Logger // by default nowhere
+	Logger *slog.Logger          // by default nowhere
 
 	ReservationsMax int           // default 100,000; beyond it RESERVE is refused
 	ReservationLife time.Duration // default 10 min, until a reservation ends by itself
@@ -42,9 +41,6 @@ func (c *WaterfallConfig) fill() {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if c.NewID == nil {
-		c.NewID = newID(c.Now)
-	}
 	if c.ReservationsMax <= 0 {
 		c.ReservationsMax = 100_000
 	}
@@ -54,10 +50,6 @@ func (c *WaterfallConfig) fill() {
 	if c.UndoMax <= 0 {
 		c.UndoMax = 1024
 	}
-}
-
-func newID(now func() time.Time) func() string {
-	return func() string { return ulid.MustNew(ulid.Timestamp(now()), rand.Reader).String() }
 }
 
 // Waterfall decides requests of the accounts whose home this node is: from the limits, then from credit, and only
@@ -79,7 +71,7 @@ func NewWaterfall(c WaterfallConfig) *Waterfall {
 	c.fill()
 	return &Waterfall{
 		c:     c,
-		plans: sync.Pool{New: func() any { return new(plan) }},
+		plans: sync.Pool{New: func() any { return newPlan() }},
 		held:  reservations{most: c.ReservationsMax, byID: map[string]*reservation{}},
 		undos: make(chan ledger.Return, c.UndoMax),
 	}
@@ -88,27 +80,52 @@ func NewWaterfall(c WaterfallConfig) *Waterfall {
 // Check decides one request. An error is ErrInvalid, ErrConflict or ledger.ErrTooOld for what the caller must not
 // repeat, and ErrUnavailable while there is no policy.
 func (w *Waterfall) Check(ctx context.Context, r Request) (Decision, error) {
+	var d Decision
+	err := w.CheckInto(ctx, &r, &d)
+	return d, err
+}
+
+// CheckInto is Check for a caller that decides in a loop: it writes the decision over *d, whose slices Limits and Sources
+// it reuses, so that a request within its limits costs no allocation. The caller must be alone with *d, which after an
+// error is the zero Decision. The request is only read.
+func (w *Waterfall) CheckInto(ctx context.Context, r *Request, d *Decision) error {
 	p := w.plans.Get().(*plan)
 	defer func() {
 		p.reset()
 		w.plans.Put(p)
 	}()
-	if err := p.make(w.c.Policy(), w.c.Hasher(), &r); err != nil {
-		return Decision{}, err
-	}
+	return w.check(ctx, p, r, d)
+}
+
+func (w *Waterfall) check(ctx context.Context, p *plan, r *Request, d *Decision) error {
 	at := w.c.Now()
-	d, err := w.decide(ctx, p, &r, at)
-	if err != nil {
-		return Decision{}, err
+	p.states, p.sources = d.Limits, d.Sources
+	*d = Decision{}
+	if err := p.make(w.c.Policy(), w.c.Hasher(), r, at); err != nil {
+		return err
 	}
-	if p.explain {
-		d.Explain = append([]Step(nil), p.steps...)
+	var err error
+	if *d, err = w.decide(ctx, p, r, at); err != nil {
+		*d = Decision{}
+		return err
 	}
-	return d, nil
+	d.Explain = p.explained()
+	return nil
 }
 
 func (w *Waterfall) decide(ctx context.Context, p *plan, r *Request, at time.Time) (Decision, error) {
-	id := w.c.NewID()
+	id := p.ids.next(at)
+	if r.Refund && r.Mode != Peek {
+		return p.refund(w.c.Limits, id, at.UnixNano()), nil
+	}
+	if p.blocked {
+		if r.Mode == Peek {
+			w.c.Limits.Peek(p.account.Partition, at.UnixNano(), p.takes) // for what the limits say all the same
+		} else {
+			p.drop()
+		}
+		return p.banned(id), nil
+	}
 	if !p.matched && p.domain.denyUnmatched {
 		return p.nothingMatches(id), nil
 	}
@@ -117,10 +134,11 @@ func (w *Waterfall) decide(ctx context.Context, p *plan, r *Request, at time.Tim
 		return p.deny(id, FallbackClosed, RemedyWait, "This node holds as many reservations as it may; try again later."), nil
 	}
 	if r.Mode == Peek {
-		p.guard()
+		p.look()
 		outcome, _ := w.c.Limits.Peek(p.account.Partition, at.UnixNano(), p.takes)
 		return p.looked(id, outcome), nil
 	}
+	p.slot(id)
 	d, spent, err := w.take(ctx, p, r, id, at.UnixNano())
 	if r.Mode == Reserve {
 		if err == nil && d.Verdict == Allow {
@@ -133,16 +151,62 @@ func (w *Waterfall) decide(ctx context.Context, p *plan, r *Request, at time.Tim
 }
 
 // take takes what the limits give and pays for the rest, or takes nothing.
-func (w *Waterfall) take(ctx context.Context, p *plan, r *Request, id string, now int64) (Decision, draft, error) {
+func (w *Waterfall) take(ctx context.Context, p *plan, r *Request, id ulid.ULID, now int64) (Decision, draft, error) {
 	outcome, short := w.c.Limits.Take(p.account.Partition, now, p.takes)
+	opened := ""
+	if outcome == limiter.Full {
+		if opened = w.openUp(p, now); opened != "" {
+			outcome, short = w.c.Limits.Take(p.account.Partition, now, p.takes)
+		}
+	}
 	switch outcome {
 	case limiter.Taken:
-		return p.allow(id), draft{}, nil
+		d := p.allow(id)
+		if opened != "" {
+			d.Reason = FallbackOpen
+			d.Message = "This node holds as many buckets as it may; limit " + opened + " is open until there is room."
+		}
+		return d, draft{}, nil
 	case limiter.Spilled:
 		return w.spill(ctx, p, r, id, short, now)
-	default:
-		return p.refused(id, outcome), draft{}, nil
+	case limiter.Refused:
+		w.recount(p, now)
 	}
+	return p.refused(id, outcome), draft{}, nil
+}
+
+// recount has the limits that charge a denial, though they did not refuse themselves, say whether they will when asked
+// again: else who waits as told could be refused by what the denial took.
+func (w *Waterfall) recount(p *plan, now int64) {
+	for i := range p.takes {
+		if t := &p.takes[i]; t.Charge && !t.Refused {
+			again := [1]limiter.Take{*t}
+			again[0].Charge = false // what it would count then is no part of the wait
+			w.c.Limits.Peek(p.account.Partition, now, again[:])
+			t.Refused, t.Wait = again[0].Refused, again[0].Wait
+		}
+	}
+}
+
+// openUp drops the limits for whose bucket the store has no room and whose fallback is open, and returns the name of one
+// of them. Those that share stay, and refuse: a share that cannot be counted is nothing.
+func (w *Waterfall) openUp(p *plan, now int64) (opened string) {
+	kept := 0
+	for i, l := range p.limits {
+		if l.fallback == fallbackOpen {
+			if o, _ := w.c.Limits.Peek(p.account.Partition, now, p.takes[i:i+1]); o == limiter.Full {
+				opened = l.name
+				if p.explain {
+					p.step("limit "+l.name, "fallback open", "the node has no room for its bucket")
+				}
+				continue
+			}
+		}
+		p.limits[kept], p.takes[kept] = l, p.takes[i]
+		kept++
+	}
+	p.limits, p.takes = p.limits[:kept], p.takes[:kept]
+	return opened
 }
 
 // draft is what was drawn from the ledger for a decision: for how many units, and by which debit.
@@ -164,14 +228,28 @@ func (d *debit) amount() (sum ledger.Credits) {
 	return sum
 }
 
-// spill pays for what the limits do not cover. When it cannot, it gives back what the limits did.
-func (w *Waterfall) spill(ctx context.Context, p *plan, r *Request, id string, shortfall limiter.Shortfall, now int64) (Decision, draft, error) {
-	units := amounts(shortfall)
-	giveBack := func() {
-		w.c.Limits.Return(p.account.Partition, now, p.takes)
-		p.guard()
-		w.c.Limits.Peek(p.account.Partition, now, p.takes) // for what the limits now say
+// withdraw returns what the limits gave to a request that is denied after all, but to those that charge denials too, and
+// asks what all will say when asked again.
+func (w *Waterfall) withdraw(p *plan, now int64) {
+	for i := range p.takes {
+		if t := &p.takes[i]; t.Charge {
+			t.Taken, t.Cost = 0, 0
+		}
 	}
+	w.c.Limits.Return(p.account.Partition, now, p.takes)
+	p.guard()
+	w.c.Limits.Peek(p.account.Partition, now, p.takes)
+	for i := range p.takes {
+		if t := &p.takes[i]; t.Charge {
+			t.Cost, t.Refused = p.cost[t.Meter], false
+		}
+	}
+	w.recount(p, now)
+}
+
+// spill pays for what the limits do not cover. When it cannot, it gives back what the limits did.
+func (w *Waterfall) spill(ctx context.Context, p *plan, r *Request, id ulid.ULID, shortfall limiter.Shortfall, now int64) (Decision, draft, error) {
+	units := amounts(shortfall)
 	row, number := p.domain.price(r.Attributes)
 	var cost ledger.Credits
 	payable := false
@@ -179,7 +257,7 @@ func (w *Waterfall) spill(ctx context.Context, p *plan, r *Request, id string, s
 		cost, payable = row.of(&units)
 	}
 	if !payable {
-		giveBack()
+		w.withdraw(p, now)
 		if p.explain {
 			p.step("price", "none", "no price covers what the limits do not")
 		}
@@ -188,7 +266,7 @@ func (w *Waterfall) spill(ctx context.Context, p *plan, r *Request, id string, s
 	if p.explain {
 		p.step(fmt.Sprintf("price %d", number), "applies", fmt.Sprintf("%s credits for what the limits do not cover", cost))
 	}
-	key := id
+	key := id.String()
 	if r.IdempotencyKey != "" {
 		key = debitKey(p.account.Domain, p.account.ID, r.IdempotencyKey)
 	}
@@ -199,10 +277,12 @@ func (w *Waterfall) spill(ctx context.Context, p *plan, r *Request, id string, s
 		d := p.paid(id, row, &units, cost, receipt)
 		return d, draft{units, debit{key, receipt.Parts}}, nil
 	}
-	giveBack()
+	w.withdraw(p, now)
 	switch {
 	case err == nil && receipt.Outcome == ledger.Insufficient:
 		return p.broke(id, cost, receipt.BalanceAfter), draft{}, nil
+	case err == nil && receipt.Outcome == ledger.Unwilling:
+		return p.unwilling(id, receipt.BalanceAfter), draft{}, nil
 	case errors.Is(err, ledger.ErrNoAccount):
 		if p.explain {
 			p.step("credit", "none", "the ledger has no account "+p.account.Payer)
@@ -213,9 +293,11 @@ func (w *Waterfall) spill(ctx context.Context, p *plan, r *Request, id string, s
 	case errors.Is(err, ledger.ErrTooOld):
 		return Decision{}, draft{}, fmt.Errorf("debit for idempotency key %s: %w", short(r.IdempotencyKey), err)
 	}
-	if r.IdempotencyKey == "" {
+	if r.IdempotencyKey == "" && !errors.Is(err, ErrUnavailable) { // a purse that says so has not asked
 		w.undo(ledger.Return{Key: "undo-" + key, Account: p.account.Payer, Debit: key})
 	}
-	w.c.Logger.Warn("credit could not be asked for", "domain", p.domain.name, "error", err)
-	return p.deny(id, LedgerUnavailable, RemedyWait, "The limits refuse this request and credit cannot be asked for right now; try again later."), draft{}, nil
+	w.c.Logger.Debug("credit could not be asked for", "domain", p.domain.name, "error", err)
+	d := p.deny(id, LedgerUnavailable, RemedyWait, "The limits refuse this request and credit cannot be asked for right now; try again later.")
+	d.RetryAfter = ledgerAway
+	return d, draft{}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/weir-cluster/weir/ledger"
 	"pgregory.net/rapid"
 )
@@ -108,7 +109,7 @@ func TestExplainShowsEachRuleLookedAt(t *testing.T) {
 			t.Errorf("%s lacks %s", got, want)
 		}
 	}
-	if d.PolicyVersion != 7 || d.ID == "" {
+	if d.PolicyVersion != 7 || d.ID == (ulid.ULID{}) {
 		t.Errorf("%+v", d)
 	}
 }
@@ -163,7 +164,7 @@ func TestLedgerAwayThenUndoBarsTheDebit(t *testing.T) {
 		if err := g.w.Run(ctx); err != nil {
 			t.Error(err)
 		}
-		late, err := g.ledger.Debit(t.Context(), ledger.Debit{Key: d.ID, Account: "alice", Amount: 30_000})
+		late, err := g.ledger.Debit(t.Context(), ledger.Debit{Key: d.ID.String(), Account: "alice", Amount: 30_000})
 		if err != nil || late.Outcome != ledger.Returned || g.balance(t, "alice") != 1_000_000 {
 			t.Errorf("%+v %v", late, err)
 		}
@@ -244,7 +245,7 @@ func TestDenialsAndLooksChangeNothing(t *testing.T) {
 				continue // b never sees it
 			}
 			e, err := b.w.Check(context.Background(), r)
-			d.ID, e.ID = "", ""
+			d.ID, e.ID = ulid.ULID{}, ulid.ULID{}
 			if err != nil || !reflect.DeepEqual(d, e) {
 				t.Fatalf("after denials and looks %+v, without %+v", d, e)
 			}

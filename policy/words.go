@@ -12,6 +12,7 @@ var (
 		ReasonUnknown: "UNKNOWN", OK: "OK", OKCredit: "OK_CREDIT", FallbackOpen: "FALLBACK_OPEN", FallbackShare: "FALLBACK_SHARE",
 		FallbackClosed: "FALLBACK_CLOSED", RateLimited: "RATE_LIMITED", QuotaExhausted: "QUOTA_EXHAUSTED",
 		CreditsExhausted: "CREDITS_EXHAUSTED", Blocked: "BLOCKED", NoMatch: "NO_MATCH", LedgerUnavailable: "LEDGER_UNAVAILABLE",
+		ConcurrencyLimited: "CONCURRENCY_LIMITED",
 	}
 )
 
@@ -21,7 +22,7 @@ var reasonStatus = [...]int{
 	FallbackShare: http.StatusTooManyRequests, FallbackClosed: http.StatusServiceUnavailable,
 	RateLimited: http.StatusTooManyRequests, QuotaExhausted: http.StatusTooManyRequests,
 	CreditsExhausted: http.StatusPaymentRequired, Blocked: http.StatusForbidden, NoMatch: http.StatusForbidden,
-	LedgerUnavailable: http.StatusServiceUnavailable,
+	LedgerUnavailable: http.StatusServiceUnavailable, ConcurrencyLimited: http.StatusTooManyRequests,
 }
 
 // String returns the word of the wire, such as CONSUME.
