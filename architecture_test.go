@@ -41,12 +41,14 @@ var plainFolders = []string{"deploy", "docs"}
 // forced lists where a signature that is not ours forces an empty interface or a Get on us, as file:name,
 // with the reason. An entry that nothing needs any more is a finding too.
 var forced = map[string]string{
-	"cluster/gossip.go:GetBroadcasts":  "memberlist.Delegate",
-	"cmd/weir/config.go:configFile":    "kong.ResolverFunc",
-	"ledger/group/log.go:Accept":       "hclog.SinkAdapter",
-	"ledger/group/replica.go:Apply":    "raft.FSM",
-	"policy/fallback.go:NewFallback":   "sync.Pool",
-	"policy/waterfall.go:NewWaterfall": "sync.Pool",
+	"cluster/gossip.go:GetBroadcasts":      "memberlist.Delegate",
+	"cmd/weir/config.go:configFile":        "kong.ResolverFunc",
+	"ledger/group/log.go:Accept":           "hclog.SinkAdapter",
+	"ledger/group/replica.go:Apply":        "raft.FSM",
+	"policy/fallback.go:NewFallback":       "sync.Pool",
+	"policy/waterfall.go:NewWaterfall":     "sync.Pool",
+	"transport/samecluster.go:SameCluster": "grpc.UnaryServerInterceptor, grpc.StreamServerInterceptor",
+	"transport/samecluster.go:ofCluster":   "grpc.UnaryClientInterceptor",
 }
 
 func TestHouseRules(t *testing.T) {

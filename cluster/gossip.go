@@ -32,8 +32,11 @@ type Sighting struct {
 	Member
 	Cluster string `json:"c,omitempty"`  // minted id of its cluster, empty before it knows
 	Epoch   uint64 `json:"e,omitempty"`  // of its view
-	Policy  uint64 `json:"pv,omitempty"` // version of its policy
+	Policy  uint64 `json:"pv,omitempty"` // revision of its book
 	Expect  int    `json:"x,omitempty"`  // as in GossipConfig
+	Alone   bool   `json:"al,omitempty"` // it was told to join nobody and has no cluster yet
+	Leading bool   `json:"ld,omitempty"` // it leads the Raft group
+	Votes   bool   `json:"vt,omitempty"` // it votes in the Raft group
 	Founded bool   `json:"f,omitempty"`  // it has Raft state, so it founds nothing
 }
 
@@ -51,6 +54,9 @@ type Gossip struct {
 	bound string
 }
 
+// metaMax leaves room in a member's metadata for what it only says later: a cluster id, counters, flags.
+const metaMax = memberlist.MetaMaxSize - 128
+
 // rejoinEvery is how often members that are known but not seen are tried: memberlist alone does not heal a
 // split that outlasts its memory of the dead.
 const rejoinEvery = 3 * time.Second
@@ -59,10 +65,10 @@ const rejoinEvery = 3 * time.Second
 func NewGossip(cfg GossipConfig) (*Gossip, error) {
 	g := &Gossip{
 		cfg: cfg, changed: make(chan struct{}, 1), started: make(chan struct{}), renew: make(chan struct{}, 1),
-		self: Sighting{Member: cfg.Self, Expect: cfg.Expect}, alive: make(map[string]Sighting),
+		self: Sighting{Member: cfg.Self, Expect: cfg.Expect, Alone: cfg.Expect == 1 && len(cfg.Seeds) == 0}, alive: make(map[string]Sighting),
 	}
-	if n := len(g.meta()); n > memberlist.MetaMaxSize-96 { // room for a cluster id and two counters
-		return nil, fmt.Errorf("this node's name and addresses take %d bytes of gossip: at most %d, shorten the name or the zone", n, memberlist.MetaMaxSize-96)
+	if n := len(g.meta()); n > metaMax {
+		return nil, fmt.Errorf("this node's name and addresses take %d bytes of gossip: at most %d, shorten the name or the zone", n, metaMax)
 	}
 	return g, nil
 }
@@ -83,22 +89,46 @@ func (g *Gossip) Run(ctx context.Context, wanted func() []Member) error {
 	g.bound = ml.LocalNode().Address()
 	g.mu.Unlock()
 	close(g.started)
-	g.join(ml, wanted())
-	rejoin := time.NewTicker(rejoinEvery)
-	defer rejoin.Stop()
+	var joins sync.WaitGroup
+	defer joins.Wait()
+	stop := make(chan struct{})
+	joins.Go(func() { g.rejoin(ml, wanted, stop) })
 	for {
 		select {
-		case <-rejoin.C:
-			g.join(ml, wanted())
 		case <-g.renew:
 			if err := ml.UpdateNode(time.Second); err != nil {
 				g.cfg.Logger.Debug("announce", "error", err)
 			}
 		case <-ctx.Done():
+			close(stop)
 			if err := ml.Leave(time.Second); err != nil {
 				g.cfg.Logger.Debug("leave gossip", "error", err)
 			}
 			return ml.Shutdown()
+		}
+	}
+}
+
+// rejoin tries to join, again and again, until stop is closed. It is apart from Run, since an address that
+// swallows packets takes its time and what this node says must not wait for that.
+func (g *Gossip) rejoin(ml *memberlist.Memberlist, wanted func() []Member, stop <-chan struct{}) {
+	again := time.NewTicker(rejoinEvery)
+	defer again.Stop()
+	for {
+		for _, address := range g.missing(ml.NumMembers(), wanted()) {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := ml.Join([]string{address}); err != nil {
+				g.cfg.Logger.Debug("join", "address", address, "error", err)
+			}
+		}
+		select {
+		case <-again.C:
+		case <-stop:
+			return
 		}
 	}
 }
@@ -112,6 +142,7 @@ func (g *Gossip) profile(network memberlist.Transport) *memberlist.Config {
 	c.ProbeInterval = 500 * time.Millisecond
 	c.ProbeTimeout = 200 * time.Millisecond
 	c.SuspicionMult = 3
+	c.TCPTimeout = 2 * time.Second
 	c.DeadNodeReclaimTime = 30 * time.Second // a name may come back from another address
 	c.Delegate = delegate{g}
 	c.Events = delegate{g}
@@ -120,10 +151,10 @@ func (g *Gossip) profile(network memberlist.Transport) *memberlist.Config {
 	return c
 }
 
-// join tries the seeds while this node is alone, and members that are wanted but not seen.
-func (g *Gossip) join(ml *memberlist.Memberlist, wanted []Member) {
+// missing returns the seeds while this node is alone, and the addresses of members that are wanted but not seen.
+func (g *Gossip) missing(members int, wanted []Member) []string {
 	var try []string
-	if ml.NumMembers() <= 1 {
+	if members <= 1 {
 		try = append(try, g.cfg.Seeds...)
 	}
 	for _, m := range wanted {
@@ -131,12 +162,7 @@ func (g *Gossip) join(ml *memberlist.Memberlist, wanted []Member) {
 			try = append(try, m.Gossip)
 		}
 	}
-	if len(try) == 0 {
-		return
-	}
-	if _, err := ml.Join(try); err != nil {
-		g.cfg.Logger.Debug("join", "addresses", try, "error", err)
-	}
+	return try
 }
 
 // Started is closed when this node gossips.
@@ -235,8 +261,16 @@ func (d delegate) NotifyAlive(n *memberlist.Node) error {
 	if err != nil {
 		return err
 	}
-	if own := d.g.Self().Cluster; own != "" && s.Cluster != "" && s.Cluster != own {
-		return fmt.Errorf("%s belongs to cluster %s, not to %s", n.Name, s.Cluster, own)
+	self := d.g.Self()
+	switch {
+	case s.Name == self.Name:
+		return nil
+	case self.Alone || s.Alone:
+		// Told to join nobody, it founds a cluster of its own. Until it has, others that look for a member they lost
+		// at its address must not draw it into theirs.
+		return fmt.Errorf("%s and %s do not hear each other before the one that joins nobody has its own cluster", n.Name, self.Name)
+	case self.Cluster != "" && s.Cluster != "" && s.Cluster != self.Cluster:
+		return fmt.Errorf("%s belongs to cluster %s, not to %s", n.Name, s.Cluster, self.Cluster)
 	}
 	return nil
 }
@@ -294,7 +328,9 @@ func (l lineLog) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
 	level := slog.LevelDebug
 	switch {
-	case strings.HasPrefix(text, "[ERR]"), strings.HasPrefix(text, "[WARN]"):
+	case strings.Contains(text, "Conflicting address"):
+		level = slog.LevelWarn // two nodes have one name: nothing works until one of them is renamed
+	case strings.HasPrefix(text, "[ERR]"):
 		level = slog.LevelInfo // a peer that is gone is news, not an alarm
 	}
 	l.logger.Log(context.Background(), level, "gossip", "line", text)

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -21,6 +22,9 @@ type Network interface {
 // packetMax is the largest datagram that is read; memberlist sends at most 1,400 bytes by default.
 const packetMax = 65536
 
+// readAgain is the pause after an error of a socket.
+const readAgain = 20 * time.Millisecond
+
 // gossipNet is memberlist's Transport over a Network.
 type gossipNet struct {
 	network   Network
@@ -31,8 +35,8 @@ type gossipNet struct {
 
 	packetCh chan *memberlist.Packet
 	streamCh chan net.Conn
-	stop     chan struct{}
-	stopOnce sync.Once
+	ctx      context.Context // ended by Shutdown: dials must not outlast it
+	cancel   context.CancelFunc
 	readers  sync.WaitGroup
 }
 
@@ -51,8 +55,9 @@ func openGossipNet(network Network, address, advertise string, now func() time.T
 	}
 	g := &gossipNet{
 		network: network, advertise: advertise, packets: packets, streams: streams, now: now,
-		packetCh: make(chan *memberlist.Packet, 256), streamCh: make(chan net.Conn), stop: make(chan struct{}),
+		packetCh: make(chan *memberlist.Packet, 256), streamCh: make(chan net.Conn),
 	}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.readers.Add(2)
 	go g.readPackets()
 	go g.acceptStreams()
@@ -65,12 +70,15 @@ func (g *gossipNet) readPackets() {
 	for {
 		n, from, err := g.packets.ReadFrom(buf)
 		if err != nil {
-			return // closed by Shutdown
+			if g.over(err) {
+				return
+			}
+			continue
 		}
 		p := &memberlist.Packet{Buf: append([]byte(nil), buf[:n]...), From: from, Timestamp: g.now()}
 		select {
 		case g.packetCh <- p:
-		case <-g.stop:
+		case <-g.ctx.Done():
 			return
 		}
 	}
@@ -81,15 +89,24 @@ func (g *gossipNet) acceptStreams() {
 	for {
 		c, err := g.streams.Accept()
 		if err != nil {
-			return // closed by Shutdown
+			if g.over(err) {
+				return
+			}
+			continue
 		}
 		select {
 		case g.streamCh <- c:
-		case <-g.stop:
+		case <-g.ctx.Done():
 			_ = c.Close()
 			return
 		}
 	}
+}
+
+// over says whether a socket's error is its end. Others pass (no file descriptor is free, a peer reset), after
+// a pause, so that a lasting one does not spin.
+func (g *gossipNet) over(err error) bool {
+	return errors.Is(err, net.ErrClosed) || !wait(g.ctx, readAgain)
 }
 
 // FinalAdvertiseAddr tells memberlist what to announce: the given host, else the bound one.
@@ -140,18 +157,16 @@ func (g *gossipNet) StreamCh() <-chan net.Conn { return g.streamCh }
 
 // DialTimeout opens a stream for push/pull and fallback probes.
 func (g *gossipNet) DialTimeout(address string, timeout time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithTimeout(g.ctx, timeout)
 	defer cancel()
 	return g.network.Dial(ctx, address)
 }
 
 // Shutdown closes both sockets and waits for their readers.
 func (g *gossipNet) Shutdown() error {
-	g.stopOnce.Do(func() {
-		close(g.stop)
-		_ = g.packets.Close()
-		_ = g.streams.Close()
-	})
+	g.cancel()
+	_ = g.packets.Close() // a second time is an error that says nothing
+	_ = g.streams.Close()
 	g.readers.Wait()
 	return nil
 }

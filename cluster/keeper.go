@@ -2,17 +2,21 @@ package cluster
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"time"
 )
 
-// Policies is the store of the agreed policy, as the keeper fills it.
+// Policies is the book of agreed policies, as the keeper fills it.
 type Policies interface {
-	// Document returns the version in force, zero before the first, and its text.
-	Document() (version uint64, text []byte)
-	// Learn adopts a newer version.
-	Learn(version uint64, text []byte) error
+	// Revision returns how many changes of the book this node knows, and the version of the policy among them.
+	Revision() (revision, version uint64)
+	// State returns the book, without the texts of policies up to a version.
+	State(version uint64) []byte
+	// Learn adopts what State returned elsewhere, if it is newer.
+	Learn(state []byte) error
+	// Changed signals that the revision has grown.
+	Changed() <-chan struct{}
 }
 
 // Keeper keeps this node at the newest view and policy: voters get both from the log, the others pull them
@@ -36,13 +40,14 @@ const (
 func (k *Keeper) Run(ctx context.Context) error {
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
-	for {
+	for turn := 0; ; turn++ {
 		k.say()
-		k.pull(ctx)
+		k.pull(ctx, turn)
 		select {
 		case <-tick.C:
 		case <-k.Gossip.Changed():
 		case <-k.Views.Changed():
+		case <-k.Policies.Changed():
 		case <-ctx.Done():
 			return nil
 		}
@@ -51,29 +56,31 @@ func (k *Keeper) Run(ctx context.Context) error {
 
 // say spreads what this node has.
 func (k *Keeper) say() {
-	version, _ := k.Policies.Document()
+	revision, _ := k.Policies.Revision()
 	v := k.Views.Current()
 	k.Gossip.Say(func(s *Sighting) {
-		s.Policy = version
+		s.Policy = revision
 		if v != nil {
-			s.Epoch, s.Cluster = v.Epoch, v.Cluster
+			s.Epoch, s.Cluster, s.Alone = v.Epoch, v.Cluster, false
 		}
 	})
 }
 
-// pull fetches what the member with the newest state has beyond ours.
-func (k *Keeper) pull(ctx context.Context) {
+// pull fetches what a member has beyond ours: each time from the next, since one may be seen and yet be out of
+// reach.
+func (k *Keeper) pull(ctx context.Context, turn int) {
 	epoch := k.Views.Epoch()
-	version, _ := k.Policies.Document()
-	var from *Sighting
+	revision, _ := k.Policies.Revision()
+	var ahead []Sighting
 	for _, m := range k.Gossip.Alive() {
-		if m.Epoch > epoch || m.Policy > version {
-			from, epoch, version = &m, max(epoch, m.Epoch), max(version, m.Policy)
+		if m.Epoch > epoch || m.Policy > revision {
+			ahead = append(ahead, m)
 		}
 	}
-	if from == nil {
+	if len(ahead) == 0 {
 		return
 	}
+	from := ahead[turn%len(ahead)]
 	if err := k.pullFrom(ctx, from.Peer); err != nil && ctx.Err() == nil {
 		k.Logger.Info("pull", "from", from.Name, "error", err)
 	}
@@ -82,17 +89,17 @@ func (k *Keeper) pull(ctx context.Context) {
 func (k *Keeper) pullFrom(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 	defer cancel()
-	version, _ := k.Policies.Document()
-	got, err := k.Peers.Peer(address).Pull(ctx, k.Views.Epoch(), version)
+	have := Having{Epoch: k.Views.Epoch()}
+	have.Revision, have.Policy = k.Policies.Revision()
+	got, err := k.Peers.Peer(address).Pull(ctx, have)
 	if err != nil {
 		return err
 	}
-	if len(got.Policy) > 0 {
-		if err := k.Policies.Learn(got.PolicyVersion, got.Policy); err != nil {
-			return fmt.Errorf("learn policy %d: %w", got.PolicyVersion, err)
-		}
+	err = k.Adopt(got.View) // whatever comes of the book: a node must know who is home
+	if len(got.Book) > 0 {
+		err = errors.Join(err, k.Policies.Learn(got.Book))
 	}
-	return k.Adopt(got.View)
+	return err
 }
 
 // Adopt learns an encoded view that another node sent; an empty one is none.
@@ -108,14 +115,14 @@ func (k *Keeper) Adopt(view []byte) error {
 	return err
 }
 
-// Serve answers a pull: what this node has beyond the given epoch and policy version.
-func (k *Keeper) Serve(epoch, policyVersion uint64) Pulled {
+// Serve answers a pull: what this node has beyond what the caller has.
+func (k *Keeper) Serve(have Having) Pulled {
 	var p Pulled
-	if v := k.Views.Current(); v != nil && v.Epoch > epoch {
+	if v := k.Views.Current(); v != nil && v.Epoch > have.Epoch {
 		p.View = v.Encode()
 	}
-	if version, text := k.Policies.Document(); version > policyVersion {
-		p.PolicyVersion, p.Policy = version, text
+	if revision, _ := k.Policies.Revision(); revision > have.Revision {
+		p.Book = k.Policies.State(have.Policy)
 	}
 	return p
 }

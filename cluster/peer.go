@@ -15,15 +15,21 @@ type Peer interface {
 	Settle(ctx context.Context, s policy.Settlement, epoch uint64) (policy.Settled, error)
 	// Propose has the other node append a command if it leads.
 	Propose(ctx context.Context, machine string, command []byte) ([]byte, error)
-	// Pull asks for what the other node knows beyond the given epoch and policy version.
-	Pull(ctx context.Context, epoch, policyVersion uint64) (Pulled, error)
+	// Pull asks for what the other node knows beyond what this one has.
+	Pull(ctx context.Context, have Having) (Pulled, error)
 }
 
-// Pulled is agreed state that a node lacked. View is empty when there is no newer one, and so is Policy.
+// Having is how far a node's knowledge of the agreed state goes.
+type Having struct {
+	Epoch    uint64 // of its view
+	Revision uint64 // of its book
+	Policy   uint64 // version of its policy: older texts are not sent again
+}
+
+// Pulled is agreed state that a node lacked. View is empty when there is no newer one, and so is Book.
 type Pulled struct {
-	View          []byte
-	PolicyVersion uint64
-	Policy        []byte
+	View []byte
+	Book []byte
 }
 
 // Peers finds the Peer at an address (host:port of its peer listener).

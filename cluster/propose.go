@@ -58,8 +58,8 @@ func (p *Proposal) Propose(ctx context.Context, command []byte) ([]byte, error) 
 		if wait(ctx, proposeAgain) {
 			continue
 		}
-		if unknown {
-			return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
+		if unknown { // not %w: the last refusal must not speak for the offer whose outcome is open
+			return nil, fmt.Errorf("%w: %v", ErrUnknown, err)
 		}
 		return nil, fmt.Errorf("%w in time: %w", ErrNotApplied, err)
 	}

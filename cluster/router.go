@@ -55,6 +55,9 @@ func (r *Router) Check(ctx context.Context, q policy.Request) (policy.Decision, 
 	d, err := route(ctx, r, account.Partition,
 		func(ctx context.Context, epoch uint64) (policy.Decision, error) { return r.decide(ctx, q, epoch) },
 		func(ctx context.Context, to Peer, epoch uint64) (policy.Decision, error) {
+			if err := p.Validate(q); err != nil { // what cannot be encoded would break the stream of all others
+				return policy.Decision{}, err
+			}
 			return to.Check(ctx, q, epoch)
 		})
 	if err == nil || !undecided(err) || errors.Is(ctx.Err(), context.Canceled) {
@@ -182,7 +185,7 @@ func route[T placed](ctx context.Context, r *Router, partition uint16, here func
 			return answer, err
 		}
 		if err := r.cfg.Keeper.Adopt(moved.View); err != nil {
-			return none, err
+			return none, fmt.Errorf("%w: learn the view of %s: %w", policy.ErrUnavailable, home.Name, err)
 		}
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weir-cluster/weir/policy"
@@ -34,7 +36,10 @@ func (h fakeHome) Settle(context.Context, policy.Settlement) (policy.Settled, er
 // fakeFallback records for how many nodes it was asked.
 type fakeFallback struct{ nodes []int }
 
-func (f *fakeFallback) Check(_ context.Context, _ policy.Request, nodes int) (policy.Decision, error) {
+func (f *fakeFallback) Check(ctx context.Context, _ policy.Request, nodes int) (policy.Decision, error) {
+	if ctx.Err() != nil {
+		return policy.Decision{}, ctx.Err()
+	}
 	f.nodes = append(f.nodes, nodes)
 	return policy.Decision{Verdict: policy.Allow, Reason: policy.FallbackShare}, nil
 }
@@ -56,8 +61,10 @@ func (p fakePeers) Peer(address string) Peer { return p[address] }
 // noPolicies is a keeper's store that learns nothing.
 type noPolicies struct{}
 
-func (noPolicies) Document() (uint64, []byte) { return 1, nil }
-func (noPolicies) Learn(uint64, []byte) error { return nil }
+func (noPolicies) Revision() (revision, version uint64) { return 1, 1 }
+func (noPolicies) State(uint64) []byte                  { return nil }
+func (noPolicies) Learn([]byte) error                   { return nil }
+func (noPolicies) Changed() <-chan struct{}             { return nil }
 
 // routed is a router of node a under a view of a and b, with everything around it to look at.
 type routed struct {
@@ -207,5 +214,106 @@ func TestAnotherBootIsNotThisNode(t *testing.T) {
 	var moved *NotHomeError
 	if _, err := r.Decide(t.Context(), r.of(t, "a"), 1); !errors.As(err, &moved) {
 		t.Errorf("decided as home: %v", err)
+	}
+}
+
+// hanging is peers that answer nothing until the asker's time is up.
+type hanging struct{}
+
+func (hanging) Peer(string) Peer { return hangingPeer{} }
+
+type hangingPeer struct{ Peer }
+
+func (hangingPeer) Check(ctx context.Context, _ policy.Request, _ uint64) (policy.Decision, error) {
+	<-ctx.Done()
+	return policy.Decision{}, fmt.Errorf("%w: %w", ErrUnreachable, ctx.Err())
+}
+
+func TestAHomeThatHangsIsWaitedForOnlySoLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRouted(t, hanging{}, nil)
+		began := time.Now()
+		if d, err := r.Check(t.Context(), r.of(t, "b")); err != nil || d.Reason != policy.FallbackShare || time.Since(began) != time.Second {
+			t.Errorf("%+v, %v after %s", d, err, time.Since(began))
+		}
+	})
+}
+
+// A fallback is worth most when the time is up; only who has gone away needs none.
+func TestTheFallbackOutlivesADeadlineButNotItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRouted(t, hanging{}, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if d, err := r.Check(ctx, r.of(t, "b")); err != nil || d.Reason != policy.FallbackShare {
+			t.Errorf("in time: %+v, %v", d, err)
+		}
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		if _, err := r.Check(gone, r.of(t, "b")); !errors.Is(err, context.Canceled) || len(r.fallback.nodes) != 1 {
+			t.Errorf("the caller has gone: %v, %d fallbacks", err, len(r.fallback.nodes))
+		}
+	})
+}
+
+// What cannot be encoded, or is huge, would break the stream that carries everybody's checks.
+func TestAnInvalidRequestIsNotForwarded(t *testing.T) {
+	r := newRouted(t, fakePeers{"b:7947": {check: func(uint64) (policy.Decision, error) {
+		t.Error("forwarded")
+		return policy.Decision{}, ErrUnreachable
+	}}}, nil)
+	for name, a := range map[string]policy.Attribute{
+		"not UTF-8": {Name: "x", Value: "\xff"}, "huge": {Name: "x", Value: strings.Repeat("x", 1<<20)},
+	} {
+		q := r.of(t, "b")
+		q.Attributes = append(q.Attributes, a)
+		if _, err := r.Check(t.Context(), q); !errors.Is(err, policy.ErrInvalid) || len(r.fallback.nodes) != 0 {
+			t.Errorf("%s: %v, %d fallbacks", name, err, len(r.fallback.nodes))
+		}
+	}
+}
+
+func TestAHomeThatSendsNoViewOfOursMeansFallback(t *testing.T) {
+	for name, view := range map[string][]byte{"broken": []byte("{"), "of another cluster": grown(t, nil, sighted("x", "9")).Encode()} {
+		r := newRouted(t, fakePeers{"b:7947": {check: func(uint64) (policy.Decision, error) {
+			return policy.Decision{}, &NotHomeError{View: view}
+		}}}, nil)
+		if d, err := r.Check(t.Context(), r.of(t, "b")); err != nil || d.Reason != policy.FallbackShare {
+			t.Errorf("a view that is %s: %+v, %v", name, d, err)
+		}
+	}
+}
+
+func TestANodeBehindItsAskerCatchesUpFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRouted(t, fakePeers{}, nil)
+		q := r.of(t, "b")
+		next := grown(t, r.views.Current(), sighted("a", "1"))
+		go func() {
+			time.Sleep(catchWait / 2)
+			_, _ = r.views.Learn(next)
+		}()
+		if d, err := r.Decide(t.Context(), q, 2); err != nil || d.Epoch != 2 {
+			t.Errorf("%+v, %v", d, err)
+		}
+		var moved *NotHomeError
+		began := time.Now()
+		r.cfg.Name = "elsewhere"
+		if _, err := r.Decide(t.Context(), q, 9); !errors.As(err, &moved) || time.Since(began) != catchWait {
+			t.Errorf("a view that does not come: %v after %s", err, time.Since(began))
+		}
+	})
+}
+
+// The roster names this node, but an earlier life of it: nobody here may decide for that one.
+func TestARestartedNodeAsksInsteadOfDecidingForItsOldLife(t *testing.T) {
+	asked := 0
+	r := newRouted(t, fakePeers{"a:7947": {check: func(uint64) (policy.Decision, error) {
+		asked++
+		return policy.Decision{}, &NotHomeError{}
+	}}}, nil)
+	r.cfg.Boot = "second"
+	if d, err := r.Check(t.Context(), r.of(t, "a")); err != nil || d.Reason != policy.FallbackShare || asked == 0 {
+		t.Errorf("%+v, %v", d, err)
 	}
 }

@@ -56,69 +56,109 @@ const (
 	// those that are not.
 	foundWait  = 5 * time.Second
 	actTimeout = 5 * time.Second
+	// settleWait is how long after its own start a node takes nobody's silence for absence: its gossip may not have
+	// heard of all yet.
+	settleWait = 5 * time.Second
+	// remindEvery is how often a lasting trouble is logged again.
+	remindEvery = 10 * time.Second
 )
 
 // Run acts until ctx ends.
 func (s *Steward) Run(ctx context.Context) error {
 	tick := time.NewTicker(stewardEvery)
 	defer tick.Stop()
-	var waited time.Duration
+	var up, leading time.Duration
+	var trouble reminder
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return nil
 		}
-		if err := s.found(ctx); err != nil {
-			s.Logger.Warn("found the cluster", "error", err)
+		up += stewardEvery
+		err := s.found(ctx)
+		s.say()
+		if s.Quorum.Leading() {
+			leading += stewardEvery
+			err = errors.Join(err, s.plan(ctx, up, leading), s.enrol(ctx))
+		} else {
+			leading = 0
 		}
-		if !s.Quorum.Leading() {
-			waited = 0
-			continue
-		}
-		waited += stewardEvery
-		if err := s.plan(ctx, waited); err != nil && ctx.Err() == nil {
-			s.Logger.Warn("change the view", "error", err)
-		}
-		if err := s.enrol(ctx); err != nil && ctx.Err() == nil {
-			s.Logger.Warn("change the voters", "error", err)
+		if ctx.Err() == nil {
+			trouble.log(s.Logger, err)
 		}
 	}
 }
 
-// found starts the Raft group once exactly the expected nodes see each other and none has state. The one
-// with the lowest name does it.
+// reminder logs a lasting trouble when it begins, and then now and again.
+type reminder struct {
+	text  string
+	quiet time.Duration
+}
+
+func (r *reminder) log(to *slog.Logger, err error) {
+	r.quiet += stewardEvery
+	switch {
+	case err == nil:
+		r.text = ""
+	case err.Error() != r.text || r.quiet >= remindEvery:
+		to.Warn("steward", "error", err)
+		r.text, r.quiet = err.Error(), 0
+	}
+}
+
+// say spreads this node's part in the Raft group, for those outside it.
+func (s *Steward) say() {
+	leading, founded := s.Quorum.Leading(), s.Voters.Founded()
+	servers, err := s.Voters.Servers()
+	s.Gossip.Say(func(m *Sighting) {
+		_, votes := servers[m.Name]
+		m.Leading, m.Founded, m.Votes = leading, founded, votes && err == nil
+	})
+}
+
+// found starts the Raft group once exactly the expected nodes see each other and none has state. The one with
+// the lowest name does it. Nodes that only mean to join do not count.
 func (s *Steward) found(ctx context.Context) error {
 	self := s.Gossip.Self()
-	if s.Voters.Founded() {
-		s.Gossip.Say(func(m *Sighting) { m.Founded = true })
-		return nil
-	}
-	alive := s.Gossip.Alive()
-	if self.Expect == 0 || len(alive) != self.Expect || alive[0].Name != self.Name {
+	if self.Expect == 0 || s.Voters.Founded() {
 		return nil
 	}
 	var founders []Member
-	for _, m := range alive {
-		if m.Founded || m.Expect != self.Expect {
-			return nil
+	seen := 0
+	for _, m := range s.Gossip.Alive() {
+		if m.Founded {
+			return nil // there is a cluster to join
 		}
+		if m.Expect != self.Expect {
+			continue
+		}
+		seen++
 		if m.Voter && len(founders) < s.VotersMax {
 			founders = append(founders, m.Member)
 		}
 	}
-	if len(founders) == 0 || founders[0].Name != self.Name {
-		return fmt.Errorf("%s has the lowest name of the %d expected nodes and must vote: start it with --voter auto", self.Name, self.Expect)
+	if seen != self.Expect {
+		return fmt.Errorf("waiting to found the cluster: %d nodes that expect %d are seen; is --join set on all but the first?", seen, self.Expect)
 	}
-	s.Logger.Info("found the cluster", "nodes", len(alive), "voters", len(founders))
+	if len(founders) == 0 {
+		return fmt.Errorf("none of the %d expected nodes may vote: start them with --voter auto", self.Expect)
+	}
+	if founders[0].Name != self.Name {
+		return nil
+	}
+	s.Logger.Info("found the cluster", "nodes", seen, "voters", len(founders))
 	return s.Voters.Found(ctx, founders)
 }
 
-// plan brings the view in step with who is alive.
-func (s *Steward) plan(ctx context.Context, waited time.Duration) error {
+// plan brings the view in step with who is alive. up is how long this node runs, leading how long it leads.
+func (s *Steward) plan(ctx context.Context, up, leading time.Duration) error {
 	alive := s.Gossip.Alive()
 	last := s.Views.Current()
-	if last == nil && len(alive) < s.Gossip.Self().Expect && waited < foundWait {
+	if last == nil && len(alive) < s.Gossip.Self().Expect && leading < foundWait {
+		return nil
+	}
+	if last != nil && up < settleWait && unseen(last, alive) {
 		return nil
 	}
 	next, err := nextView(last, alive)
@@ -135,11 +175,28 @@ func (s *Steward) plan(ctx context.Context, waited time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if err := changeReply(reply); err != nil && !errors.Is(err, errStale) {
+	if err := changeReply(reply); err != nil {
+		if errors.Is(err, errStale) {
+			return nil // planned anew at the next tick
+		}
 		return err
 	}
 	s.Logger.Info("view changed", "epoch", next.Epoch, "roster", len(next.Roster), "alive", len(alive))
 	return nil
+}
+
+// unseen says whether a member that serves is not among those alive.
+func unseen(v *View, alive []Sighting) bool {
+	seen := make(map[string]bool, len(alive))
+	for _, m := range alive {
+		seen[m.Name] = true
+	}
+	for _, m := range v.Roster {
+		if m.Standing != ring.Absent && !seen[m.Name] {
+			return true
+		}
+	}
+	return false
 }
 
 // nextView returns the view that fits who is alive, or nil when last does.

@@ -111,6 +111,11 @@ func TestViewChangesOnlyFromTheOneInForce(t *testing.T) {
 	}
 	other := grown(t, nil, sighted("x", "9"))
 	other.Epoch = 3
+	third := *second
+	third.Epoch = 4
+	if err := put(2, &third); !errors.Is(err, errStale) {
+		t.Errorf("an epoch left out: %v", err)
+	}
 	if err := put(2, other); err == nil || errors.Is(err, errStale) {
 		t.Errorf("view of another cluster: %v", err)
 	}
@@ -161,6 +166,13 @@ func TestViewsSurviveASnapshot(t *testing.T) {
 	if err := got.Restore(&b); err != nil || got.Epoch() != 1 {
 		t.Errorf("restored epoch %d: %v", got.Epoch(), err)
 	}
+	next, err := encodeChange(1, grown(t, got.Current(), sighted("a", "1"), sighted("b", "2")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := changeReply(got.Apply(next)); err != nil || got.Epoch() != 2 {
+		t.Errorf("the log goes on after a snapshot: %v, epoch %d", err, got.Epoch())
+	}
 	if err := NewViews(nil).Restore(new(bytes.Buffer)); err != nil {
 		t.Errorf("an empty snapshot: %v", err)
 	}
@@ -183,5 +195,32 @@ func TestAdoptComesBeforeTheViewIsInForce(t *testing.T) {
 	}
 	if calls != 1 {
 		t.Errorf("adopted %d times", calls)
+	}
+}
+
+func TestOnlyANewerViewOfTheSameClusterIsLearnt(t *testing.T) {
+	s := NewViews(nil)
+	first := grown(t, nil, sighted("a", "1"))
+	second := grown(t, first, sighted("a", "1"), sighted("b", "2"))
+	other := grown(t, grown(t, nil, sighted("x", "1")), sighted("x", "1"), sighted("y", "1"))
+	other.Epoch = 9
+	for _, c := range []struct {
+		view   *View
+		learnt bool
+	}{{second, true}, {first, false}, {second, false}, {other, false}} {
+		learnt, err := s.Learn(c.view)
+		if learnt != c.learnt || (err != nil) != (c.view == other) || s.Current() != second {
+			t.Errorf("epoch %d: learnt %t, %v", c.view.Epoch, learnt, err)
+		}
+		select {
+		case <-s.Changed():
+			if !c.learnt {
+				t.Error("nothing new, but signalled")
+			}
+		default:
+			if c.learnt {
+				t.Error("new, but not signalled")
+			}
+		}
 	}
 }

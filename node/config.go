@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/weir-cluster/weir/cluster"
@@ -105,7 +106,7 @@ func (c Config) seeds() []string {
 	seeds := make([]string, 0, len(c.Join))
 	for _, s := range c.Join {
 		if _, _, err := net.SplitHostPort(s); err != nil {
-			s = net.JoinHostPort(s, gossipPort)
+			s = net.JoinHostPort(strings.Trim(s, "[]"), gossipPort)
 		}
 		seeds = append(seeds, s)
 	}

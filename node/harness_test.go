@@ -88,16 +88,32 @@ func simulate(t *testing.T, seed uint64, n int, body func(*sim)) {
 	})
 }
 
+func freshStorage() group.Storage { return group.Memory() }
+
+// start starts a node that joins the others.
 func (s *sim) start(m *simNode, expect int) {
+	s.t.Helper()
+	var join []string
+	for _, other := range s.nodes {
+		join = append(join, other.ip)
+	}
+	s.run(m, expect, join)
+}
+
+// startAlone starts a node that is told to join nobody.
+func (s *sim) startAlone(m *simNode) {
+	s.t.Helper()
+	s.run(m, 0, nil)
+}
+
+func (s *sim) run(m *simNode, expect int, join []string) {
 	s.t.Helper()
 	c := node.DefaultConfig()
 	c.Name, c.Network, c.Clock, c.Storage = m.name, s.network.Host(m.ip), time.Now, m.storage
 	c.HTTPAddr, c.GRPCAddr, c.GossipAddr, c.PeerAddr = m.ip+":8080", m.ip+":8081", m.ip+":7946", m.ip+":7947"
 	c.BootstrapExpect, c.Policy, c.PolicyName = expect, []byte(simPolicy), "sim.yaml"
 	c.Logger = slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelError + 1}))
-	for _, other := range s.nodes {
-		c.Join = append(c.Join, other.ip)
-	}
+	c.Join = join
 	var err error
 	if m.node, err = node.New(c); err != nil {
 		s.t.Fatal(err)
@@ -212,6 +228,7 @@ func (s *sim) ledger(m *simNode, path, key, body string, into *receipt) {
 }
 
 type view struct {
+	Cluster string `json:"cluster"`
 	Leader  string `json:"leader"`
 	Members []struct {
 		Name string `json:"name"`

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	rlsv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -21,9 +22,11 @@ import (
 )
 
 const (
-	peerBytesMax = 16 << 20 // a packed stream message of the largest checks, or a view
-	clientBytes  = 4 << 20  // a batch of 1,000 checks
-	closeTimeout = 2 * time.Second
+	peerBytesMax = 16 << 20        // a packed stream message of the largest checks, or a view
+	clientBytes  = 4 << 20         // a batch of 1,000 checks
+	closeTimeout = 2 * time.Second // of calls in progress when a door closes
+	peerTimeout  = 250 * time.Millisecond
+	streamsMax   = 1024 // of one client's connection
 )
 
 // stages lists what runs, each after what it needs; they are stopped in reverse, for these reasons:
@@ -43,14 +46,15 @@ func (p *parts) stages(ready chan struct{}) []stage {
 		{"peer port", p.port.Run},
 		{"peer connections", p.links.Run},
 		{"old connections", p.forget},
-		{"peer service", func(ctx context.Context) error { return serveGRPC(ctx, p.peerServer(), p.port.GRPC()) }},
+		{"peer service", func(ctx context.Context) error { return serveGRPC(ctx, p.peerServer(), p.port.GRPC(), peerTimeout) }},
 		{"raft", p.group.Run},
 		{"gossip", func(ctx context.Context) error { return p.gossip.Run(ctx, p.roster) }},
+		{"book", p.book.Run},
 		{"keeper", p.keeper.Run},
 		{"steward", steward.Run},
 		{"waterfall", p.waterfall.Run},
 		{"policy", p.seed},
-		{"grpc", func(ctx context.Context) error { return serveGRPC(ctx, api, p.grpc) }},
+		{"grpc", func(ctx context.Context) error { return serveGRPC(ctx, api, p.grpc, closeTimeout) }},
 		{"http", p.serveHTTP},
 		{"readiness", func(ctx context.Context) error { return p.watch(ctx, ready, healthy) }},
 	}
@@ -82,7 +86,7 @@ func (p *parts) seed(ctx context.Context) error {
 		}
 		try, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		_, err := p.Put(try, p.cfg.PolicyName, p.cfg.Policy, policy.NoVersion)
+		_, err := p.library().Put(try, p.cfg.PolicyName, p.cfg.Policy, policy.NoVersion, "")
 		return err == nil || errors.Is(err, policy.ErrVersionConflict)
 	})
 	return nil
@@ -153,7 +157,10 @@ func (p *parts) watch(ctx context.Context, ready chan struct{}, healthy *health.
 
 // healthServices are the names under which health is told.
 func healthServices() []string {
-	return []string{"", weirv1.AccessService_ServiceDesc.ServiceName, weirv1.LedgerService_ServiceDesc.ServiceName}
+	return []string{
+		"", weirv1.AccessService_ServiceDesc.ServiceName, weirv1.LedgerService_ServiceDesc.ServiceName,
+		rlsv3.RateLimitService_ServiceDesc.ServiceName,
+	}
 }
 
 // drain hands over what this node is home of: it asks to be left out of the view and goes on deciding until
@@ -173,7 +180,7 @@ func (p *parts) drain() {
 			return true
 		}
 		for _, m := range p.gossip.Alive() {
-			if !m.Leaving {
+			if !m.Leaving && m.Name != p.cfg.Name {
 				return false
 			}
 		}
@@ -185,18 +192,22 @@ func (p *parts) drain() {
 }
 
 func (p *parts) peerServer() *grpc.Server {
-	s := grpc.NewServer(grpc.MaxRecvMsgSize(peerBytesMax), grpc.MaxSendMsgSize(peerBytesMax),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: transport.PeerPing / 2}))
+	s := grpc.NewServer(append(transport.SameCluster(p.clusterID),
+		grpc.MaxRecvMsgSize(peerBytesMax), grpc.MaxSendMsgSize(peerBytesMax),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: transport.PeerPing / 2}))...)
 	service := &transport.PeerServer{Router: p.router, Keeper: p.keeper, Quorum: quorum{p.group}, Timeout: p.cfg.RequestTimeout}
 	service.Register(s)
 	return s
 }
 
 func (p *parts) apiServer() (*grpc.Server, *health.Server) {
-	s := grpc.NewServer(grpc.MaxRecvMsgSize(clientBytes))
+	s := grpc.NewServer(grpc.MaxRecvMsgSize(clientBytes), grpc.MaxConcurrentStreams(streamsMax),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: transport.PeerPing / 2}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: transport.PeerPing}))
 	weirv1.RegisterAccessServiceServer(s, &transport.AccessServer{Access: p.router, Views: p, Timeout: p.cfg.RequestTimeout})
 	weirv1.RegisterLedgerServiceServer(s, &transport.LedgerServer{Ledger: p.ledger, Timeout: p.cfg.RequestTimeout})
-	weirv1.RegisterAdminServiceServer(s, &transport.AdminServer{Policies: p, Timeout: p.cfg.RequestTimeout})
+	weirv1.RegisterAdminServiceServer(s, &transport.AdminServer{Policies: p.library(), Timeout: p.cfg.RequestTimeout})
+	rlsv3.RegisterRateLimitServiceServer(s, p.rls())
 	h := health.NewServer()
 	for _, service := range healthServices() {
 		h.SetServingStatus(service, grpc_health_v1.HealthCheckResponse_NOT_SERVING)
@@ -207,11 +218,11 @@ func (p *parts) apiServer() (*grpc.Server, *health.Server) {
 }
 
 // serveGRPC serves until ctx ends, then lets calls in progress finish, briefly: a stream never ends by itself.
-func serveGRPC(ctx context.Context, s *grpc.Server, l net.Listener) error {
+func serveGRPC(ctx context.Context, s *grpc.Server, l net.Listener, timeout time.Duration) error {
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
-		cut := time.AfterFunc(closeTimeout, s.Stop)
+		cut := time.AfterFunc(timeout, s.Stop)
 		defer cut.Stop()
 		s.GracefulStop()
 	})
@@ -225,7 +236,8 @@ func serveGRPC(ctx context.Context, s *grpc.Server, l net.Listener) error {
 
 func (p *parts) serveHTTP(ctx context.Context) error {
 	api := &transport.HTTPServer{
-		Access: p.router, Ledger: p.ledger, Policies: p, Views: p, Headers: p.headerStyle,
+		Access: p.router, Ledger: p.ledger, Policies: p.library(), Versions: p.library(), Beside: p.library(),
+		Policy: p.book.Current, JSON: p.rls().JSON, Views: p, Headers: p.headerStyle,
 		Ready: p.notReady, Metrics: p.meters.write, Jitter: jitter, Timeout: p.cfg.RequestTimeout,
 	}
 	s := &http.Server{

@@ -54,6 +54,7 @@ type decided struct {
 }
 
 func newMeters(version string, g gauges) *meters {
+	metrics.ExposeMetadata(true) // TYPE lines; the library has one switch for the whole process
 	m := &meters{
 		set: metrics.NewSet(), seconds: make(map[string]*metrics.PrometheusHistogram), errors: make(map[string]*metrics.Counter),
 		decisions: make(map[decided]*metrics.Counter), limits: make(map[string]bool),

@@ -68,7 +68,7 @@ func build(cfg Config) (*parts, error) {
 func (p *parts) listen() error {
 	network := p.cfg.network()
 	var err error
-	if p.port, err = transport.OpenPeerPort(network, p.cfg.PeerAddr, p.now); err != nil {
+	if p.port, err = transport.OpenPeerPort(network, p.cfg.PeerAddr, p.cfg.Name); err != nil {
 		return fmt.Errorf("%w: is another node running here? choose another --peer-addr", err)
 	}
 	if p.http, err = network.Listen(p.cfg.HTTPAddr); err != nil {
@@ -109,11 +109,14 @@ func (p *parts) agree() error {
 	g.Resolve = p.resolve
 	g.Machines = map[string]group.Machine{
 		machineView:   unstamped{p.views},
-		machinePolicy: unstamped{p.book},
+		machinePolicy: bookMachine{p.book},
 		machineLedger: ledgerMachine{p.machine},
 	}
 	var err error
 	if p.group, err = group.New(g); err != nil {
+		return err
+	}
+	if err := p.tellable(); err != nil {
 		return err
 	}
 	p.gossip, err = cluster.NewGossip(cluster.GossipConfig{
@@ -123,9 +126,20 @@ func (p *parts) agree() error {
 	if err != nil {
 		return err
 	}
-	p.links = transport.NewPeers(p.cfg.network())
+	p.links = transport.NewPeers(p.cfg.network(), p.clusterID)
 	p.keeper = &cluster.Keeper{Gossip: p.gossip, Views: p.views, Policies: p.book, Peers: p.links, Logger: log}
 	p.proposer = &cluster.Proposer{Quorum: quorum{p.group}, Gossip: p.gossip, Peers: p.links}
+	return nil
+}
+
+// tellable returns an error if others could not reach this node at what it would tell them.
+func (p *parts) tellable() error {
+	for _, a := range []net.Addr{p.port.Addr(), p.http.Addr(), p.grpc.Addr()} {
+		host, _, err := net.SplitHostPort(a.String())
+		if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() && p.cfg.Advertise == "" {
+			return fmt.Errorf("listening on %s: say with --advertise which IP address others reach this node at", a)
+		}
+	}
 	return nil
 }
 
@@ -149,14 +163,22 @@ func (p *parts) told(bound net.Addr) string {
 	return net.JoinHostPort(p.cfg.Advertise, port)
 }
 
+// clusterID is the cluster that this node is of, empty before it is known.
+func (p *parts) clusterID() string {
+	if v := p.views.Current(); v != nil {
+		return v.Cluster
+	}
+	return ""
+}
+
 // resolve finds a voter's peer port: where gossip sees it, else where the view last knew it.
 func (p *parts) resolve(name string) (string, error) {
 	if m, ok := p.gossip.Find(name); ok {
-		return m.Peer, nil
+		return transport.RaftAddress(name, m.Peer), nil
 	}
 	if v := p.views.Current(); v != nil {
 		if i := v.Find(name); i >= 0 {
-			return v.Roster[i].Peer, nil
+			return transport.RaftAddress(name, v.Roster[i].Peer), nil
 		}
 	}
 	return "", fmt.Errorf("no address of %s is known", name)
@@ -166,6 +188,7 @@ func (p *parts) resolve(name string) (string, error) {
 // longer home of is dropped, and what it newly is starts cold, unless nobody was home before.
 func (p *parts) adopt(previous, next *cluster.View) {
 	const firstEpoch = 1
+	p.tellOf(previous, next)
 	now := p.now().UnixNano()
 	for i := range ring.Partitions {
 		part := uint16(i)
@@ -175,10 +198,30 @@ func (p *parts) adopt(previous, next *cluster.View) {
 			continue
 		}
 		p.buckets.Drop(part)
-		if is && next.Table.Since[part] > firstEpoch {
+		if !is || next.Table.Since[part] > firstEpoch { // what is lost is cold too: a check on its way must find no full bucket
 			p.buckets.Cold(part, now)
 		}
 	}
+}
+
+// tellOf logs what a new view changes.
+func (p *parts) tellOf(previous, next *cluster.View) {
+	var in, out []string
+	for _, m := range next.Roster {
+		was := ring.Absent
+		if previous != nil {
+			if i := previous.Find(m.Name); i >= 0 {
+				was = previous.Roster[i].Standing
+			}
+		}
+		switch {
+		case was == ring.Absent && m.Standing != ring.Absent:
+			in = append(in, m.Name)
+		case was != ring.Absent && m.Standing == ring.Absent:
+			out = append(out, m.Name)
+		}
+	}
+	p.cfg.Logger.Info("view", "epoch", next.Epoch, "in", in, "out", out)
 }
 
 func (p *parts) owns(v *cluster.View, part uint16) bool {
@@ -192,8 +235,9 @@ func (p *parts) owns(v *cluster.View, part uint16) bool {
 // decide makes what decides: the ledger's front, the waterfall, the fallback, and the router before them.
 func (p *parts) decide() {
 	p.ledger = ledger.New(p.proposer.For(machineLedger, true))
+	purse := policy.Thrifty(p.ledger, policy.ThriftyConfig{Now: p.now})
 	p.waterfall = policy.NewWaterfall(policy.WaterfallConfig{
-		Policy: p.book.Current, Limits: p.buckets, Hasher: p.hasher, Purse: p.ledger, Now: p.now, Logger: p.cfg.Logger,
+		Policy: p.book.Current, Limits: p.buckets, Hasher: p.hasher, Purse: purse, Now: p.now, Logger: p.cfg.Logger,
 	})
 	fallback := policy.NewFallback(policy.FallbackConfig{
 		Policy: p.book.Current, Limits: limiter.NewStore(limiter.DefaultConfig()), Hasher: p.hasher, Now: p.now,
@@ -244,24 +288,32 @@ func (p *parts) gauges() gauges {
 	}
 }
 
-// Put replaces the agreed policy; it makes the parts transport.Policies.
-func (p *parts) Put(ctx context.Context, name string, text []byte, expect int64) (uint64, error) {
-	return policy.Put(ctx, p.proposer.For(machinePolicy, true), name, text, expect)
+// library is the book with the log that changes it.
+func (p *parts) library() library {
+	return library{p.book, p.proposer.For(machinePolicy, true), p.now}
 }
 
-// Document returns the policy in force.
-func (p *parts) Document() (uint64, []byte) { return p.book.Document() }
+// rls is the door that Envoy knocks at.
+func (p *parts) rls() *transport.RLSServer {
+	return &transport.RLSServer{Access: p.router, Policy: p.book.Current, Now: p.now, Jitter: jitter, Timeout: p.cfg.RequestTimeout}
+}
 
 // Topology returns the view as this node sees it now; it makes the parts transport.Views.
 func (p *parts) Topology() transport.Topology {
 	version, _ := p.book.Document()
-	leader, _ := p.group.Leader()
 	t := transport.Topology{
-		View: p.views.Current(), Node: p.cfg.Name, Leader: leader, PolicyVersion: version,
+		View: p.views.Current(), Node: p.cfg.Name, PolicyVersion: version,
 		Alive: make(map[string]bool), Voters: make(map[string]bool),
 	}
 	for _, m := range p.gossip.Alive() {
 		t.Alive[m.Name] = true
+		t.Voters[m.Name] = m.Votes
+		if m.Leading {
+			t.Leader = m.Name
+		}
+	}
+	if leader, known := p.group.Leader(); known {
+		t.Leader = leader
 	}
 	if servers, err := p.group.Servers(); err == nil {
 		for _, s := range servers {

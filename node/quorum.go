@@ -9,6 +9,7 @@ import (
 	"github.com/weir-cluster/weir/cluster"
 	"github.com/weir-cluster/weir/ledger"
 	"github.com/weir-cluster/weir/ledger/group"
+	"github.com/weir-cluster/weir/policy"
 )
 
 // The machines of the Raft group.
@@ -31,6 +32,14 @@ type unstamped struct{ pure }
 // Apply drops the stamp.
 func (u unstamped) Apply(_ group.Stamp, command []byte) []byte { return u.pure.Apply(command) }
 
+// bookMachine makes the book of policies one of the group.
+type bookMachine struct{ *policy.Book }
+
+// Apply passes the log's time on: what has ended gives room by it.
+func (m bookMachine) Apply(at group.Stamp, command []byte) []byte {
+	return m.Book.Apply(at.Wall, command)
+}
+
 // ledgerMachine makes the ledger's state machine one of the group.
 type ledgerMachine struct{ *ledger.Machine }
 
@@ -50,14 +59,14 @@ var (
 // Propose appends a command if this node leads, and says in the cluster's words what came of it.
 func (q quorum) Propose(ctx context.Context, machine string, command []byte) ([]byte, error) {
 	reply, err := q.Group.Propose(ctx, machine, command)
-	switch {
-	case err == nil:
+	switch outcome := group.OutcomeOf(err); {
+	case outcome == group.Applied:
 		return reply, nil
+	case outcome == group.Unknown:
+		return nil, fmt.Errorf("%w: %w", cluster.ErrUnknown, err)
 	case errors.Is(err, group.ErrNotLeader):
 		leader, _ := q.Leader()
 		return nil, &cluster.NotLeaderError{Leader: leader}
-	case errors.Is(err, group.ErrUnknown):
-		return nil, fmt.Errorf("%w: %w", cluster.ErrUnknown, err)
 	default:
 		return nil, fmt.Errorf("%w: %w", cluster.ErrNotApplied, err)
 	}

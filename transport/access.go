@@ -61,14 +61,14 @@ func (s *AccessServer) Check(ctx context.Context, r *weirv1.CheckRequest) (*weir
 func (s *AccessServer) CheckBatch(ctx context.Context, r *weirv1.CheckBatchRequest) (*weirv1.CheckBatchResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
+	if err := batchSize(len(r.GetChecks())); err != nil {
+		return nil, toStatus(err)
+	}
 	requests := make([]policy.Request, len(r.GetChecks()))
 	for i, c := range r.GetChecks() {
 		requests[i] = fromRequest(c)
 	}
-	answers, err := checkAll(ctx, s.Access, requests)
-	if err != nil {
-		return nil, toStatus(err)
-	}
+	answers := checkAll(ctx, s.Access, requests)
 	out := &weirv1.CheckBatchResponse{Outcomes: make([]*weirv1.Outcome, len(answers))}
 	for i, a := range answers {
 		out.Outcomes[i] = a.wire()
@@ -89,14 +89,19 @@ func (a answer) wire() *weirv1.Outcome {
 	return &weirv1.Outcome{Decision: toDecision(a.decision)}
 }
 
+// batchSize returns what is wrong with a batch of n checks.
+func batchSize(n int) error {
+	switch {
+	case n > policy.BatchMax:
+		return fmt.Errorf("%w: a batch of %d checks, at most %d", policy.ErrInvalid, n, policy.BatchMax)
+	case n == 0:
+		return fmt.Errorf("%w: an empty batch", policy.ErrInvalid)
+	}
+	return nil
+}
+
 // checkAll decides a batch, a bounded number of checks at once, and answers in order.
-func checkAll(ctx context.Context, c policy.Checker, requests []policy.Request) ([]answer, error) {
-	if len(requests) > policy.BatchMax {
-		return nil, fmt.Errorf("%w: a batch of %d checks, at most %d", policy.ErrInvalid, len(requests), policy.BatchMax)
-	}
-	if len(requests) == 0 {
-		return nil, fmt.Errorf("%w: an empty batch", policy.ErrInvalid)
-	}
+func checkAll(ctx context.Context, c policy.Checker, requests []policy.Request) []answer {
 	answers := make([]answer, len(requests))
 	var g errgroup.Group
 	g.SetLimit(batchOpen)
@@ -107,7 +112,8 @@ func checkAll(ctx context.Context, c policy.Checker, requests []policy.Request) 
 			return nil
 		})
 	}
-	return answers, g.Wait()
+	_ = g.Wait() // each check has its own answer
+	return answers
 }
 
 // CheckStream decides many requests over one stream.

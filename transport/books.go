@@ -3,6 +3,8 @@ package transport
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -37,6 +39,7 @@ func (s *LedgerServer) OpenAccount(ctx context.Context, r *weirv1.OpenAccountReq
 	for _, l := range r.GetLabels() {
 		o.Labels = append(o.Labels, ledger.Label{Name: l.GetName(), Value: l.GetValue()})
 	}
+	slices.SortFunc(o.Labels, func(a, b ledger.Label) int { return strings.Compare(a.Name, b.Name) })
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	return receipt(s.Ledger.Open(ctx, o))

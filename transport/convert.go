@@ -3,6 +3,8 @@ package transport
 import (
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 	"github.com/weir-cluster/weir/ledger"
 	"github.com/weir-cluster/weir/policy"
@@ -14,11 +16,18 @@ func fromRequest(r *weirv1.CheckRequest) policy.Request {
 		MaxWait: millis(r.GetMaxWaitMs()), Explain: r.GetExplain(), Cost: fromCost(r.GetCost()),
 		Attributes: fromAttributes(r.GetAttributes()),
 	}
+	q.Charge, q.Refund = r.GetCharge(), r.GetRefund()
+	if o := r.GetOverride(); o != nil {
+		q.Override = &policy.LimitOverride{Count: o.GetCount(), Window: millis(o.GetWindowMs())}
+	}
 	switch r.GetMode() {
 	case weirv1.Mode_MODE_PEEK:
 		q.Mode = policy.Peek
 	case weirv1.Mode_MODE_RESERVE:
 		q.Mode = policy.Reserve
+	case weirv1.Mode_MODE_UNSPECIFIED, weirv1.Mode_MODE_CONSUME:
+	default:
+		q.Mode = policy.Mode(255) // of a newer client: judged invalid, never taken for CONSUME
 	}
 	return q
 }
@@ -28,6 +37,10 @@ func toRequest(q policy.Request) *weirv1.CheckRequest {
 		Domain: q.Domain, IdempotencyKey: q.IdempotencyKey, Ticket: q.Ticket,
 		MaxWaitMs: q.MaxWait.Milliseconds(), Explain: q.Explain, Cost: toCost(q.Cost),
 		Attributes: toAttributes(q.Attributes), Mode: weirv1.Mode_MODE_CONSUME,
+	}
+	r.Charge, r.Refund = q.Charge, q.Refund
+	if o := q.Override; o != nil {
+		r.Override = &weirv1.LimitOverride{Count: o.Count, WindowMs: o.Window.Milliseconds()}
 	}
 	switch q.Mode {
 	case policy.Peek:
@@ -123,13 +136,14 @@ func toDecision(d policy.Decision) *weirv1.Decision {
 		Verdict: toVerdict(d.Verdict), Reason: d.Reason.String(), Message: d.Message, Remedy: d.Remedy.String(),
 		RetryAfterMs: millisUp(d.RetryAfter), WaitMs: millisUp(d.Wait), Ticket: d.Ticket,
 		Degrade: toAttributes(d.Degrade), Sources: toDraws(d.Sources), Refusing: d.Refusing,
-		Reservation: d.Reservation, PolicyVersion: d.PolicyVersion, Home: d.Home, Epoch: d.Epoch, DecisionId: d.ID,
+		Reservation: d.Reservation, PolicyVersion: d.PolicyVersion, Home: d.Home, Epoch: d.Epoch, DecisionId: d.ID.String(),
 		Limits: make([]*weirv1.LimitState, len(d.Limits)), Explain: make([]*weirv1.Step, len(d.Explain)),
 	}
 	for i, l := range d.Limits {
 		out.Limits[i] = &weirv1.LimitState{
 			Name: l.Name, Limit: l.Limit, Remaining: l.Remaining, ResetMs: millisUp(l.Reset),
 			WindowMs: l.Window.Milliseconds(), Meter: l.Meter, Refused: l.Refused, WaitMs: millisUp(l.Wait),
+			Shadow: l.Shadow, Overridden: l.Overridden,
 		}
 	}
 	for i, s := range d.Explain {
@@ -146,12 +160,14 @@ func fromDecision(in *weirv1.Decision) policy.Decision {
 		RetryAfter: millis(in.GetRetryAfterMs()), Wait: millis(in.GetWaitMs()), Ticket: in.GetTicket(),
 		Degrade: fromAttributes(in.GetDegrade()), Sources: fromDraws(in.GetSources()), Refusing: in.GetRefusing(),
 		Reservation: in.GetReservation(), PolicyVersion: in.GetPolicyVersion(), Home: in.GetHome(),
-		Epoch: in.GetEpoch(), ID: in.GetDecisionId(),
+		Epoch: in.GetEpoch(),
 	}
+	d.ID, _ = ulid.ParseStrict(in.GetDecisionId()) // one that does not parse names no decision
 	for _, l := range in.GetLimits() {
 		d.Limits = append(d.Limits, policy.LimitState{
 			Name: l.GetName(), Limit: l.GetLimit(), Remaining: l.GetRemaining(), Reset: millis(l.GetResetMs()),
 			Window: millis(l.GetWindowMs()), Meter: l.GetMeter(), Refused: l.GetRefused(), Wait: millis(l.GetWaitMs()),
+			Shadow: l.GetShadow(), Overridden: l.GetOverridden(),
 		})
 	}
 	for _, s := range in.GetExplain() {

@@ -29,6 +29,7 @@ const (
 	wordNotLeader   = "NOT_LEADER"
 	wordNotHome     = "NOT_HOME"
 	wordInternal    = "INTERNAL"
+	wordMethod      = "METHOD_NOT_ALLOWED"
 )
 
 // kind is a class of errors: its word, its gRPC code, its HTTP status, and the sentinel that stands for it.
@@ -51,11 +52,14 @@ func kinds() []kind {
 		{wordNotFound, codes.NotFound, http.StatusNotFound, "No such account", ledger.ErrNoAccount},
 		{wordVersion, codes.FailedPrecondition, http.StatusPreconditionFailed, "Policy is at another version", policy.ErrVersionConflict},
 		{wordFull, codes.ResourceExhausted, http.StatusServiceUnavailable, "A bound of the ledger is reached", ledger.ErrFull},
+		{wordFull, codes.ResourceExhausted, http.StatusServiceUnavailable, "A bound of what is agreed beside the policy is reached", policy.ErrFull},
 		{wordInvalid, codes.InvalidArgument, http.StatusBadRequest, "Invalid request", policy.ErrInvalid},
 		{wordInvalid, codes.InvalidArgument, http.StatusBadRequest, "Invalid request", ledger.ErrInvalid},
-		{wordNotLeader, codes.FailedPrecondition, http.StatusServiceUnavailable, "Surely not applied", cluster.ErrNotApplied},
 		{wordUnknown, codes.Aborted, http.StatusServiceUnavailable, "Outcome unknown: repeat with the same key", cluster.ErrUnknown},
+		{wordNotLeader, codes.FailedPrecondition, http.StatusServiceUnavailable, "Surely not applied", cluster.ErrNotApplied},
 		{wordUnavailable, codes.Unavailable, http.StatusServiceUnavailable, "Could not decide", policy.ErrUnavailable},
+		{wordUnavailable, codes.Unavailable, http.StatusServiceUnavailable, "The leader's clock is not to be believed", ledger.ErrClock},
+		{wordUnavailable, codes.Unavailable, http.StatusServiceUnavailable, "A voter is older than the command", ledger.ErrNewer},
 		{wordUnavailable, codes.Unavailable, http.StatusServiceUnavailable, "Could not decide", cluster.ErrUnreachable},
 		{wordTimeout, codes.DeadlineExceeded, http.StatusServiceUnavailable, "Not answered in time", context.DeadlineExceeded},
 		{wordTimeout, codes.Canceled, http.StatusServiceUnavailable, "Caller went away", context.Canceled},
@@ -119,7 +123,7 @@ func toStatus(err error) error {
 	s := status.New(codes.Code(f.GetCode()), f.GetMessage())
 	info := &errdetails.ErrorInfo{Reason: f.GetWord(), Domain: errorDomain}
 	leader := (*cluster.NotLeaderError)(nil)
-	if errors.As(err, &leader) {
+	if f.GetWord() == wordNotLeader && errors.As(err, &leader) {
 		info.Metadata = map[string]string{metaLeader: leader.Leader}
 	}
 	if detailed, err := s.WithDetails(info); err == nil {

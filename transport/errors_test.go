@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -74,8 +75,8 @@ func TestADecisionSurvivesTheWire(t *testing.T) {
 	d := policy.Decision{
 		Verdict: policy.Deny, Reason: policy.CreditsExhausted, Message: "m", Remedy: policy.RemedyBuy, RetryAfter: time.Second,
 		Sources:  []policy.Draw{{Source: policy.FromPromo, Meter: "tokens", Amount: 3, Credits: 7, Grant: "g"}},
-		Limits:   []policy.LimitState{{Name: "l", Limit: 5, Window: time.Minute, Meter: "requests", Remaining: 2, Reset: time.Second, Wait: 2 * time.Second, Refused: true}},
-		Refusing: "l", Reservation: "r", PolicyVersion: 3, Home: "n1", Epoch: 9, ID: "id",
+		Limits:   []policy.LimitState{{Name: "l", Limit: 5, Window: time.Minute, Meter: "requests", Remaining: 2, Reset: time.Second, Wait: 2 * time.Second, Refused: true, Shadow: true, Overridden: true}},
+		Refusing: "l", Reservation: "r", PolicyVersion: 3, Home: "n1", Epoch: 9, ID: ulid.ULID{1, 2, 3},
 		Explain: []policy.Step{{Rule: "a", Result: "b", Detail: "c"}}, Degrade: []policy.Attribute{{Name: "model", Value: "small"}},
 	}
 	if got := fmt.Sprintf("%+v", fromDecision(toDecision(d))); got != fmt.Sprintf("%+v", d) {

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/weir-cluster/weir/api"
 	"github.com/weir-cluster/weir/policy"
 )
 
@@ -27,8 +28,14 @@ type HTTPServer struct {
 	Access   Access
 	Ledger   Ledger
 	Policies Policies
+	Versions Versions
+	Beside   Beside
 	Views    Views
-	// Headers returns the style of rate-limit headers of a domain: ietf or none.
+	// Policy returns the policy that this node decides by, nil before the first.
+	Policy func() *policy.Policy
+	// JSON answers POST /json as Envoy's rate limit service does; (*RLSServer).JSON is one.
+	JSON http.HandlerFunc
+	// Headers returns the style of rate-limit headers of a domain: ietf, envoy, openai or none.
 	Headers func(domain string) string
 	// Ready returns why this node should get no traffic, nil when it should.
 	Ready func() error
@@ -40,33 +47,92 @@ type HTTPServer struct {
 	Timeout time.Duration
 }
 
-// Handler returns the routes.
+// Handler serves the routes. HEAD is answered wherever GET is.
 func (s *HTTPServer) Handler() http.Handler {
 	m := http.NewServeMux()
-	m.HandleFunc("POST /v1/check", s.check)
-	m.HandleFunc("POST /v1/check:batch", s.batch)
-	m.HandleFunc("POST /v1/settle", s.settle)
-	m.HandleFunc("GET /v1/view", s.view)
-	m.HandleFunc("POST /v1/accounts", s.open)
-	m.HandleFunc("GET /v1/accounts/{id}", s.account)
-	m.HandleFunc("POST /v1/accounts/{id}/grants", s.grant)
-	m.HandleFunc("POST /v1/accounts/{id}/debits", s.debit)
-	m.HandleFunc("GET /v1/policy", s.policy)
-	m.HandleFunc("PUT /v1/policy", s.putPolicy)
-	m.HandleFunc("GET /metrics", s.metrics)
-	m.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	m.HandleFunc("GET /readyz", s.ready)
-	m.HandleFunc("/", s.unknown)
-	return m
+	for pattern, handle := range s.routes() {
+		m.HandleFunc(pattern, handle)
+	}
+	return known(m)
 }
 
-// unknown answers what no route matches. The mux sends only paths it does not know, and known ones asked for
-// with another method, so both get a problem that says what to do.
-func (s *HTTPServer) unknown(w http.ResponseWriter, r *http.Request) {
-	write(w, http.StatusNotFound, mediaProblem, problem{
-		Type: typeOurs + wordNotFound, Title: "No such route", Status: http.StatusNotFound, Reason: wordNotFound,
-		Detail: fmt.Sprintf("no route for %s %s: see POST /v1/check, GET /v1/view, GET /metrics", r.Method, r.URL.Path),
+// routes is every route; api/openapi.yaml describes them, and a test holds the two together.
+func (s *HTTPServer) routes() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
+		"POST /v1/check":                                              s.check,
+		"POST /v1/check:batch":                                        s.batch,
+		"POST /v1/settle":                                             s.settle,
+		"GET /v1/view":                                                s.view,
+		"POST /v1/accounts":                                           s.open,
+		"GET /v1/accounts/{id}":                                       s.account,
+		"POST /v1/accounts/{id}/grants":                               s.grant,
+		"POST /v1/accounts/{id}/debits":                               s.debit,
+		"GET /v1/accounts/{id}/limits":                                s.limits,
+		"GET /v1/policy":                                              s.policy,
+		"PUT /v1/policy":                                              s.putPolicy,
+		"GET /v1/policy/history":                                      s.history,
+		"GET /v1/policy/{version}":                                    s.policyVersion,
+		"POST /v1/policy:rollback":                                    s.rollback,
+		"GET /v1/domains/{domain}/overrides":                          s.overrides,
+		"GET /v1/domains/{domain}/accounts/{id}/overrides":            s.overrides,
+		"PUT /v1/domains/{domain}/accounts/{id}/overrides/{limit}":    s.override,
+		"DELETE /v1/domains/{domain}/accounts/{id}/overrides/{limit}": s.unsetOverride,
+		"PUT /v1/domains/{domain}/accounts/{id}/block":                s.block,
+		"DELETE /v1/domains/{domain}/accounts/{id}/block":             s.unblock,
+		"POST /v1/domains/{domain}/accounts/{id}/resets":              s.reset,
+		"POST /json":                                                  func(w http.ResponseWriter, r *http.Request) { s.JSON(w, r) },
+		"GET /v1/openapi.yaml":                                        s.openapi,
+		"GET /metrics":                                                s.metrics,
+		"GET /healthz":                                                s.healthy,
+		"GET /readyz":                                                 s.ready,
+	}
+}
+
+// known answers what no route of m matches with a problem: 405 that names the methods of a path that has others,
+// else 404.
+func known(m *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		otherwise, pattern := m.Handler(r)
+		if pattern != "" {
+			m.ServeHTTP(w, r)
+			return
+		}
+		says := refusal{header: make(http.Header)}
+		otherwise.ServeHTTP(&says, r)
+		if allow := says.header.Get("Allow"); says.status == http.StatusMethodNotAllowed {
+			w.Header().Set("Allow", allow)
+			write(w, http.StatusMethodNotAllowed, mediaProblem, problem{
+				Type: typeOurs + wordMethod, Title: "No such method here", Status: http.StatusMethodNotAllowed, Reason: wordMethod,
+				Detail: fmt.Sprintf("%s does not take %s, it takes %s", r.URL.Path, r.Method, allow),
+			})
+			return
+		}
+		write(w, http.StatusNotFound, mediaProblem, problem{
+			Type: typeOurs + wordNotFound, Title: "No such route", Status: http.StatusNotFound, Reason: wordNotFound,
+			Detail: fmt.Sprintf("no route for %s %s: GET /v1/openapi.yaml lists them", r.Method, r.URL.Path),
+		})
 	})
+}
+
+// refusal is a ResponseWriter that keeps what the mux answers by itself, but for the body.
+type refusal struct {
+	header http.Header
+	status int
+}
+
+func (r *refusal) Header() http.Header         { return r.header }
+func (r *refusal) Write(b []byte) (int, error) { return len(b), nil }
+func (r *refusal) WriteHeader(status int)      { r.status = status }
+
+// healthy answers GET /healthz.
+func (s *HTTPServer) healthy(w http.ResponseWriter, _ *http.Request) {
+	_, _ = io.WriteString(w, "ok\n")
+}
+
+// openapi answers GET /v1/openapi.yaml.
+func (s *HTTPServer) openapi(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", mediaYAML)
+	_, _ = w.Write(api.OpenAPI())
 }
 
 func (s *HTTPServer) metrics(w http.ResponseWriter, _ *http.Request) {

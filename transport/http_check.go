@@ -77,10 +77,16 @@ type drawBody struct {
 }
 
 type limitBody struct {
-	Name      string `json:"name"`
-	Limit     int64  `json:"limit"`
-	Remaining int64  `json:"remaining"`
-	ResetMS   int64  `json:"reset_ms"`
+	Name       string `json:"name"`
+	Limit      int64  `json:"limit"`
+	Remaining  int64  `json:"remaining"`
+	ResetMS    int64  `json:"reset_ms"`
+	Shadow     bool   `json:"shadow,omitempty"`
+	Overridden bool   `json:"overridden,omitempty"`
+}
+
+func toLimitBody(l policy.LimitState) limitBody {
+	return limitBody{l.Name, l.Limit, l.Remaining, millisUp(l.Reset), l.Shadow, l.Overridden}
 }
 
 type stepBody struct {
@@ -93,12 +99,12 @@ func toBody(d policy.Decision) decisionBody {
 	b := decisionBody{
 		Verdict: d.Verdict.String(), Reason: d.Reason.String(), Message: d.Message, Remedy: d.Remedy.String(),
 		RetryAfterMS: millisUp(d.RetryAfter), WaitMS: millisUp(d.Wait), Ticket: d.Ticket, Reservation: d.Reservation,
-		PolicyVersion: d.PolicyVersion, Home: d.Home, Epoch: d.Epoch, DecisionID: d.ID,
+		PolicyVersion: d.PolicyVersion, Home: d.Home, Epoch: d.Epoch, DecisionID: d.ID.String(),
 		Sources: drawBodies(d.Sources), Limits: make([]limitBody, len(d.Limits)),
 	}
 	for i, l := range d.Limits {
-		b.Limits[i] = limitBody{l.Name, l.Limit, l.Remaining, millisUp(l.Reset)}
-		if l.Refused && d.Verdict == policy.Deny {
+		b.Limits[i] = toLimitBody(l)
+		if l.Refused && !l.Shadow && d.Verdict == policy.Deny {
 			b.Violated = append(b.Violated, l.Name)
 		}
 	}
@@ -112,8 +118,8 @@ func toBody(d policy.Decision) decisionBody {
 		b.Explain = append(b.Explain, stepBody(s))
 	}
 	if d.Verdict == policy.Deny {
-		b.Type, b.Title = refusalType(d)
 		b.Status = d.Status()
+		b.Type, b.Title = refusalType(d.Reason, b.Status)
 	}
 	return b
 }
@@ -172,6 +178,10 @@ func (s *HTTPServer) batch(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
+	if err := batchSize(len(b.Checks)); err != nil { // before there is room for each
+		fail(w, err)
+		return
+	}
 	requests := make([]policy.Request, len(b.Checks))
 	for i, raw := range b.Checks {
 		var c checkBody
@@ -186,13 +196,10 @@ func (s *HTTPServer) batch(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
 	defer cancel()
-	answers, err := checkAll(ctx, s.Access, requests)
-	if err != nil {
-		fail(w, err)
-		return
-	}
+	answers := checkAll(ctx, s.Access, requests)
 	out := batchBody{Decisions: make([]json.RawMessage, len(answers))}
 	for i, a := range answers {
+		var err error
 		if out.Decisions[i], err = a.json(); err != nil {
 			fail(w, err)
 			return

@@ -45,17 +45,31 @@ func server(access fakeAccess) *HTTPServer {
 	}
 }
 
-func ask(s *HTTPServer, method, path, body string, headers ...string) *http.Response {
-	r := httptest.NewRequest(method, path, strings.NewReader(body))
-	for i := 0; i < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
+// asker asks a server and returns its answer.
+type asker func(t *testing.T, s *HTTPServer, method, path, body string, headers ...string) *http.Response
+
+// asking returns an asker that holds every answer to api/openapi.yaml.
+func asking(tb testing.TB) asker {
+	tb.Helper()
+	hold := promised(tb)
+	return func(t *testing.T, s *HTTPServer, method, path, body string, headers ...string) *http.Response {
+		t.Helper()
+		r := httptest.NewRequest(method, path, strings.NewReader(body))
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, r)
+		res := w.Result()
+		if err := hold(r, []byte(body), res); err != nil {
+			t.Errorf("not as api/openapi.yaml promises: %v", err)
+		}
+		return res
 	}
-	w := httptest.NewRecorder()
-	s.Handler().ServeHTTP(w, r)
-	return w.Result()
 }
 
 func TestBadBodiesAreToldApart(t *testing.T) {
+	ask := asking(t)
 	s := server(fakeAccess{check: allow})
 	for _, c := range []struct {
 		name, method, path, body string
@@ -81,7 +95,7 @@ func TestBadBodiesAreToldApart(t *testing.T) {
 		{"unknown route", "GET", "/v2/check", "", 404, "no route for GET /v2/check"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			res := ask(s, c.method, c.path, c.body, "If-Match", "newest")
+			res := ask(t, s, c.method, c.path, c.body, "If-Match", "newest")
 			var p problem
 			if err := json.NewDecoder(res.Body).Decode(&p); err != nil {
 				t.Fatal(err)
@@ -97,6 +111,7 @@ func TestBadBodiesAreToldApart(t *testing.T) {
 }
 
 func TestErrorsHaveTheirStatus(t *testing.T) {
+	ask := asking(t)
 	for _, c := range []struct {
 		err    error
 		status int
@@ -110,10 +125,19 @@ func TestErrorsHaveTheirStatus(t *testing.T) {
 		{context.DeadlineExceeded, 503, wordTimeout},
 		{errors.New("surprise"), 500, wordInternal},
 	} {
-		s := server(fakeAccess{check: func(policy.Request) (policy.Decision, error) {
-			return policy.Decision{}, fmt.Errorf("from below: %w", c.err)
-		}})
-		res := ask(s, "POST", "/v1/check", `{"domain":"d"}`)
+		s := server(fakeAccess{
+			check: func(policy.Request) (policy.Decision, error) {
+				return policy.Decision{}, fmt.Errorf("from below: %w", c.err)
+			},
+			settle: func(policy.Settlement) (policy.Settled, error) {
+				return policy.Settled{}, fmt.Errorf("from below: %w", c.err)
+			},
+		})
+		path, body := "/v1/check", `{"domain":"d"}`
+		if c.err == policy.ErrNoReservation {
+			path, body = "/v1/settle", `{"reservation":"r"}`
+		}
+		res := ask(t, s, "POST", path, body)
 		var p problem
 		if err := json.NewDecoder(res.Body).Decode(&p); err != nil {
 			t.Fatal(err)
@@ -128,6 +152,7 @@ func TestErrorsHaveTheirStatus(t *testing.T) {
 }
 
 func TestARefusalCarriesHeadersAndAProblem(t *testing.T) {
+	ask := asking(t)
 	s := server(fakeAccess{check: func(policy.Request) (policy.Decision, error) {
 		return policy.Decision{
 			Verdict: policy.Deny, Reason: policy.RateLimited, Remedy: policy.RemedyWait, Refusing: "rpm",
@@ -137,7 +162,7 @@ func TestARefusalCarriesHeadersAndAProblem(t *testing.T) {
 			},
 		}, nil
 	}})
-	res := ask(s, "POST", "/v1/check", `{"domain":"d"}`)
+	res := ask(t, s, "POST", "/v1/check", `{"domain":"d"}`)
 	for name, want := range map[string]string{
 		"Retry-After":      "3",
 		"RateLimit":        `"rpm";r=0;t=3,"tpd";r=20;t=3600`,
@@ -163,6 +188,7 @@ func TestARefusalCarriesHeadersAndAProblem(t *testing.T) {
 }
 
 func TestStatusFollowsTheReason(t *testing.T) {
+	ask := asking(t)
 	for reason, status := range map[policy.Reason]int{
 		policy.CreditsExhausted: 402, policy.NoMatch: 403, policy.LedgerUnavailable: 503, policy.FallbackClosed: 503,
 		policy.FallbackShare: 429, policy.RateLimited: 429,
@@ -170,44 +196,22 @@ func TestStatusFollowsTheReason(t *testing.T) {
 		s := server(fakeAccess{check: func(policy.Request) (policy.Decision, error) {
 			return policy.Decision{Verdict: policy.Deny, Reason: reason, RetryAfter: time.Second}, nil
 		}})
-		res := ask(s, "POST", "/v1/check", `{"domain":"d"}`)
+		res := ask(t, s, "POST", "/v1/check", `{"domain":"d"}`)
 		if res.StatusCode != status || (res.Header.Get("Retry-After") != "") != (status == 429 || status == 503) {
 			t.Errorf("%s: status %d, Retry-After %q", reason, res.StatusCode, res.Header.Get("Retry-After"))
 		}
 	}
 }
 
-func TestRetryAfterIsNeverEarly(t *testing.T) {
-	for _, c := range []struct {
-		wait   time.Duration
-		jitter float64
-		want   string
-	}{
-		{time.Millisecond, 0, "1"},
-		{time.Second, 0, "1"},
-		{1001 * time.Millisecond, 0, "2"},
-		{100 * time.Second, 0, "100"},
-		{100 * time.Second, 0.999, "110"},
-	} {
-		h := http.Header{}
-		rateHeaders(h, policy.Decision{Verdict: policy.Deny, Reason: policy.RateLimited, RetryAfter: c.wait}, "none", c.jitter)
-		if got := h.Get("Retry-After"); got != c.want {
-			t.Errorf("wait %s, jitter %g: %s, want %s", c.wait, c.jitter, got, c.want)
-		}
-		if h.Get("RateLimit") != "" {
-			t.Error("style none sends RateLimit")
-		}
-	}
-}
-
 func TestABatchAnswersInOrder(t *testing.T) {
+	ask := asking(t)
 	s := server(fakeAccess{check: func(r policy.Request) (policy.Decision, error) {
 		if r.Domain == "bad" {
 			return policy.Decision{}, fmt.Errorf("%w: bad domain", policy.ErrInvalid)
 		}
-		return policy.Decision{Verdict: policy.Allow, Message: r.Domain}, nil
+		return policy.Decision{Verdict: policy.Allow, Reason: policy.OK, Message: r.Domain}, nil
 	}})
-	res := ask(s, "POST", "/v1/check:batch", `{"checks":[{"domain":"a"},{"domain":"bad"},{"domain":"c"}]}`)
+	res := ask(t, s, "POST", "/v1/check:batch", `{"checks":[{"domain":"a"},{"domain":"bad"},{"domain":"c"}]}`)
 	var b struct {
 		Decisions []struct {
 			Message string  `json:"message"`
@@ -232,26 +236,28 @@ func TestIdempotencyKeyIsQuotedOrBare(t *testing.T) {
 }
 
 func TestHealthAndReadinessDiffer(t *testing.T) {
+	ask := asking(t)
 	s := server(fakeAccess{check: allow})
-	if res := ask(s, "GET", "/healthz", ""); res.StatusCode != 200 {
+	if res := ask(t, s, "GET", "/healthz", ""); res.StatusCode != 200 {
 		t.Errorf("healthz %d", res.StatusCode)
 	}
-	res := ask(s, "GET", "/readyz", "")
+	res := ask(t, s, "GET", "/readyz", "")
 	if text, _ := io.ReadAll(res.Body); res.StatusCode != 503 || !strings.Contains(string(text), "starting") {
 		t.Errorf("readyz %d %s", res.StatusCode, text)
 	}
-	if text, _ := io.ReadAll(ask(s, "GET", "/metrics", "").Body); !strings.Contains(string(text), "weir_members 3") {
+	if text, _ := io.ReadAll(ask(t, s, "GET", "/metrics", "").Body); !strings.Contains(string(text), "weir_members 3") {
 		t.Errorf("metrics %s", text)
 	}
 }
 
 func FuzzCheckBody(f *testing.F) {
+	ask := asking(f)
 	f.Add([]byte(`{"domain":"d","attributes":{"user":"u"},"cost":{"tokens":5},"mode":"PEEK","max_wait_ms":-1}`))
 	f.Add([]byte(`{"domain":"\ud800"}`))
 	f.Add([]byte(`[]`))
 	s := server(fakeAccess{check: allow})
 	f.Fuzz(func(t *testing.T, body []byte) {
-		res := ask(s, "POST", "/v1/check", string(body))
+		res := ask(t, s, "POST", "/v1/check", string(body))
 		if res.StatusCode != 200 && res.StatusCode != 400 && res.StatusCode != 413 {
 			t.Errorf("status %d", res.StatusCode)
 		}

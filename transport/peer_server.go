@@ -68,6 +68,6 @@ func (s *PeerServer) Propose(ctx context.Context, r *weirv1.ProposeRequest) (*we
 
 // Pull returns the agreed state that the caller lacks.
 func (s *PeerServer) Pull(_ context.Context, r *weirv1.PullRequest) (*weirv1.PullResponse, error) {
-	p := s.Keeper.Serve(r.GetEpoch(), r.GetPolicyVersion())
-	return &weirv1.PullResponse{View: p.View, PolicyVersion: p.PolicyVersion, Policy: p.Policy}, nil
+	p := s.Keeper.Serve(cluster.Having{Epoch: r.GetEpoch(), Revision: r.GetRevision(), Policy: r.GetPolicyVersion()})
+	return &weirv1.PullResponse{View: p.View, Book: p.Book}, nil
 }

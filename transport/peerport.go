@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,22 +20,25 @@ const raftTag = 'R'
 // tagTimeout bounds the wait for the first byte of a connection.
 const tagTimeout = 5 * time.Second
 
+// acceptAgain is the pause after a connection that could not be taken.
+const acceptAgain = 20 * time.Millisecond
+
 // PeerPort shares one listener between Raft and the gRPC of peers.
 type PeerPort struct {
+	name     string // of this node: Raft connections say whom they are for
 	network  cluster.Network
 	listener net.Listener
-	now      func() time.Time
 	raft     *half
 	grpc     *half
 }
 
-// OpenPeerPort binds host:port. Connections are taken once Run runs.
-func OpenPeerPort(network cluster.Network, address string, now func() time.Time) (*PeerPort, error) {
+// OpenPeerPort binds host:port for the node of a name, at most 255 bytes. Connections are taken once Run runs.
+func OpenPeerPort(network cluster.Network, address, name string) (*PeerPort, error) {
 	l, err := network.Listen(address)
 	if err != nil {
 		return nil, fmt.Errorf("listen for peers: %w", err)
 	}
-	p := &PeerPort{network: network, listener: l, now: now}
+	p := &PeerPort{name: name, network: network, listener: l}
 	p.raft, p.grpc = newHalf(l.Addr()), newHalf(l.Addr())
 	return p, nil
 }
@@ -55,6 +59,8 @@ func (p *PeerPort) Close() error { return p.listener.Close() }
 func (p *PeerPort) Run(ctx context.Context) error {
 	var sorting sync.WaitGroup
 	defer sorting.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	defer p.raft.end()
 	defer p.grpc.end()
 	stop := context.AfterFunc(ctx, func() { _ = p.listener.Close() })
@@ -64,22 +70,38 @@ func (p *PeerPort) Run(ctx context.Context) error {
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
-		if err != nil {
-			return fmt.Errorf("accept peers: %w", err)
+		if err != nil { // out of file descriptors, or the caller is gone: it passes
+			pause(ctx, acceptAgain)
+			continue
 		}
-		sorting.Go(func() { p.sort(c) })
+		sorting.Go(func() { p.sort(ctx, c) })
 	}
 }
 
-// sort reads the first byte of a connection and hands it over; one that sends none in time is closed.
-func (p *PeerPort) sort(c net.Conn) {
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// sort reads the first byte of a connection and hands it over; one that sends none in time, or before the
+// port closes, is closed. The timer is the context's and not the node's clock, which drills may set.
+func (p *PeerPort) sort(ctx context.Context, c net.Conn) {
 	var tag [1]byte
-	_ = c.SetReadDeadline(p.now().Add(tagTimeout))
-	if _, err := io.ReadFull(c, tag[:]); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, tagTimeout)
+	defer cancel()
+	heard := context.AfterFunc(ctx, func() { _ = c.Close() })
+	_, err := io.ReadFull(c, tag[:])
+	if err == nil && tag[0] == raftTag {
+		err = p.meant(c)
+	}
+	if err != nil || !heard() {
 		_ = c.Close()
 		return
 	}
-	_ = c.SetReadDeadline(time.Time{})
 	side := p.grpc
 	if tag[0] == raftTag {
 		side = p.raft
@@ -91,6 +113,23 @@ func (p *PeerPort) sort(c net.Conn) {
 	case <-side.done:
 		_ = c.Close()
 	}
+}
+
+// meant reads whom a Raft connection is for. An address may have passed from one node to another, of another
+// cluster even, and the Raft library takes whatever arrives for its own.
+func (p *PeerPort) meant(c net.Conn) error {
+	var size [1]byte
+	if _, err := io.ReadFull(c, size[:]); err != nil {
+		return err
+	}
+	name := make([]byte, size[0])
+	if _, err := io.ReadFull(c, name); err != nil {
+		return err
+	}
+	if string(name) != p.name {
+		return fmt.Errorf("a Raft connection for %q reached %s", name, p.name)
+	}
+	return nil
 }
 
 // replayed is a connection whose first byte was read ahead.
@@ -148,8 +187,15 @@ type RaftNetwork struct{ port *PeerPort }
 // Listen returns Raft's side of the port, whatever the address.
 func (n RaftNetwork) Listen(string) (net.Listener, error) { return n.port.raft, nil }
 
-// Dial opens a Raft connection to another node's peer port.
+// RaftAddress is what Dial takes: a node's name and its peer port.
+func RaftAddress(name, address string) string { return name + "@" + address }
+
+// Dial opens a Raft connection to a RaftAddress, and says whom it is for.
 func (n RaftNetwork) Dial(ctx context.Context, address string) (net.Conn, error) {
+	name, address, ok := strings.Cut(address, "@")
+	if !ok || len(name) > 255 {
+		return nil, fmt.Errorf("dial %q: not a name and an address", name)
+	}
 	c, err := n.port.network.Dial(ctx, address)
 	if err != nil {
 		return nil, err
@@ -157,7 +203,7 @@ func (n RaftNetwork) Dial(ctx context.Context, address string) (net.Conn, error)
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = c.SetWriteDeadline(deadline)
 	}
-	if _, err := c.Write([]byte{raftTag}); err != nil {
+	if _, err := c.Write(append([]byte{raftTag, byte(len(name))}, name...)); err != nil {
 		_ = c.Close()
 		return nil, fmt.Errorf("greet %s: %w", address, err)
 	}

@@ -28,6 +28,7 @@ const PeerPing = 10 * time.Second
 // Peers keeps one connection and one check stream to each other node. It is safe for concurrent use.
 type Peers struct {
 	network cluster.Network
+	cluster func() string
 
 	mu      sync.Mutex
 	peers   map[string]*Peer
@@ -37,9 +38,9 @@ type Peers struct {
 
 var _ cluster.Peers = (*Peers)(nil)
 
-// NewPeers returns Peers without connections.
-func NewPeers(network cluster.Network) *Peers {
-	return &Peers{network: network, peers: make(map[string]*Peer)}
+// NewPeers returns Peers without connections. own returns the cluster that this node is of, empty before it is known.
+func NewPeers(network cluster.Network, own func() string) *Peers {
+	return &Peers{network: network, cluster: own, peers: make(map[string]*Peer)}
 }
 
 // Run waits for ctx to end, closes every connection and waits for what used them.
@@ -86,7 +87,7 @@ func (p *Peers) Forget(keep func(address string) bool) {
 }
 
 func (p *Peers) dial(address string) (*Peer, error) {
-	conn, err := grpc.NewClient("passthrough:///"+address,
+	options := append(ofCluster(p.cluster),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			return p.network.Dial(ctx, address)
@@ -98,6 +99,7 @@ func (p *Peers) dial(address string) (*Peer, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: PeerPing, Timeout: 2 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(peerBytesMax), grpc.MaxCallSendMsgSize(peerBytesMax)),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry())
+	conn, err := grpc.NewClient("passthrough:///"+address, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -134,6 +136,8 @@ func (p *Peer) Check(ctx context.Context, r policy.Request, epoch uint64) (polic
 		return policy.Decision{}, fmt.Errorf("%w: %s: %w", cluster.ErrUnreachable, p.address, err)
 	case o.GetFault() != nil:
 		return policy.Decision{}, fromFault(o.GetFault())
+	case o.GetDecision() == nil:
+		return policy.Decision{}, fmt.Errorf("%w: %s: an answer without a decision", cluster.ErrUnreachable, p.address)
 	}
 	return fromDecision(o.GetDecision()), nil
 }
@@ -156,13 +160,13 @@ func (p *Peer) Propose(ctx context.Context, machine string, command []byte) ([]b
 	return r.GetReply(), nil
 }
 
-// Pull fetches the view and the policy if they are newer.
-func (p *Peer) Pull(ctx context.Context, epoch, policyVersion uint64) (cluster.Pulled, error) {
-	r, err := p.service.Pull(ctx, &weirv1.PullRequest{Epoch: epoch, PolicyVersion: policyVersion})
+// Pull fetches the view and the book if they are newer.
+func (p *Peer) Pull(ctx context.Context, have cluster.Having) (cluster.Pulled, error) {
+	r, err := p.service.Pull(ctx, &weirv1.PullRequest{Epoch: have.Epoch, Revision: have.Revision, PolicyVersion: have.Policy})
 	if err != nil {
 		return cluster.Pulled{}, fromStatus(err)
 	}
-	return cluster.Pulled{View: r.GetView(), PolicyVersion: r.GetPolicyVersion(), Policy: r.GetPolicy()}, nil
+	return cluster.Pulled{View: r.GetView(), Book: r.GetBook()}, nil
 }
 
 // lost is a peer that cannot be asked at all.
@@ -182,6 +186,6 @@ func (l lost) Settle(context.Context, policy.Settlement, uint64) (policy.Settled
 func (l lost) Propose(context.Context, string, []byte) ([]byte, error) { return nil, l.err }
 
 // Pull returns why.
-func (l lost) Pull(context.Context, uint64, uint64) (cluster.Pulled, error) {
+func (l lost) Pull(context.Context, cluster.Having) (cluster.Pulled, error) {
 	return cluster.Pulled{}, l.err
 }

@@ -10,11 +10,12 @@ import (
 	"github.com/weir-cluster/weir/policy"
 )
 
-// Problem types (RFC 9457). The first two are of draft-ietf-httpapi-ratelimit-headers-11; there is none for
+// Problem types (RFC 9457). The first three are of draft-ietf-httpapi-ratelimit-headers-11; there is none for
 // credit, so those are ours.
 const (
 	typeQuota    = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 	typeCapacity = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+	typeAbnormal = "https://iana.org/assignments/http-problem-types#abnormal-usage-detected"
 	typeOurs     = "https://weir-cluster.github.io/problems/"
 )
 
@@ -52,17 +53,20 @@ func toProblem(err error) problem {
 	return p
 }
 
-// refusalType returns the problem type and title of a refusing decision.
-func refusalType(d policy.Decision) (string, string) {
-	switch d.Status() {
-	case http.StatusTooManyRequests:
+// refusalType returns the problem type and title of a refusing decision, by the status it is answered with. A block
+// is abnormal use only at a door that must call it 429; at 403 nobody knows why the operator blocked.
+func refusalType(reason policy.Reason, status int) (string, string) {
+	switch {
+	case status == http.StatusTooManyRequests && reason == policy.Blocked:
+		return typeAbnormal, "Request cannot be satisfied due to abnormal usage detected"
+	case status == http.StatusTooManyRequests:
 		return typeQuota, "Request cannot be satisfied as assigned quota has been exceeded"
-	case http.StatusServiceUnavailable:
+	case status == http.StatusServiceUnavailable:
 		return typeCapacity, "Request cannot be satisfied due to temporary reduced capacity"
-	case http.StatusPaymentRequired:
-		return typeOurs + d.Reason.String(), "Credits are used up"
+	case status == http.StatusPaymentRequired:
+		return typeOurs + reason.String(), "Credits are used up"
 	default:
-		return typeOurs + d.Reason.String(), "Access is not allowed"
+		return typeOurs + reason.String(), "Access is not allowed"
 	}
 }
 
@@ -95,5 +99,6 @@ func write[T body](w http.ResponseWriter, status int, media string, v T) {
 
 // body is what is ever answered as JSON.
 type body interface {
-	problem | decisionBody | batchBody | settledBody | viewBody | receiptBody | accountBody | versionBody
+	problem | decisionBody | batchBody | settledBody | viewBody | receiptBody | accountBody | versionBody | historyBody |
+		besideBody | revisionBody | standingBody
 }

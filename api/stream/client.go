@@ -39,6 +39,7 @@ type Opener func(ctx context.Context) (grpc.BidiStreamingClient[weirv1.CheckStre
 type Client struct {
 	open  Opener
 	queue chan *call
+	ended chan struct{} // closed when Run ends
 
 	mu   sync.Mutex
 	wait map[uint64]*call // sent, not answered
@@ -46,6 +47,7 @@ type Client struct {
 }
 
 type call struct {
+	ctx   context.Context // of who waits
 	check *weirv1.StreamedCheck
 	done  chan result // capacity 1: the one answer never blocks who delivers it
 }
@@ -57,17 +59,14 @@ type result struct {
 
 // NewClient returns a Client that is silent until Run.
 func NewClient(open Opener) *Client {
-	return &Client{open: open, queue: make(chan *call, queueMax), wait: make(map[uint64]*call)}
+	return &Client{open: open, queue: make(chan *call, queueMax), ended: make(chan struct{}), wait: make(map[uint64]*call)}
 }
 
-// Check sends one check and waits for its outcome or for ctx. The request must not change until Check
-// returns. epoch is the sender's, zero outside the cluster. After an error other than ErrBusy the home may
-// have decided all the same.
+// Check sends one check and waits for its outcome or for ctx. The request must not change any more: it may be
+// sent after Check gave up. epoch is the sender's, zero outside the cluster. After an error other than ErrBusy
+// the home may have decided all the same.
 func (c *Client) Check(ctx context.Context, r *weirv1.CheckRequest, epoch uint64) (*weirv1.Outcome, error) {
-	k := &call{check: &weirv1.StreamedCheck{Check: r, Epoch: epoch}, done: make(chan result, 1)}
-	if deadline, ok := ctx.Deadline(); ok {
-		k.check.TimeoutMs = max(1, time.Until(deadline).Milliseconds())
-	}
+	k := &call{ctx: ctx, check: &weirv1.StreamedCheck{Check: r, Epoch: epoch}, done: make(chan result, 1)}
 	c.mu.Lock()
 	c.last++
 	k.check.Id = c.last
@@ -80,6 +79,13 @@ func (c *Client) Check(ctx context.Context, r *weirv1.CheckRequest, epoch uint64
 	select {
 	case r := <-k.done:
 		return r.outcome, r.err
+	case <-c.ended: // Run may not have seen the call, but may also have sent it
+		select {
+		case r := <-k.done:
+			return r.outcome, r.err
+		default:
+			return nil, ErrBroken
+		}
 	case <-ctx.Done():
 		c.forget(k)
 		return nil, ctx.Err()
@@ -87,15 +93,19 @@ func (c *Client) Check(ctx context.Context, r *weirv1.CheckRequest, epoch uint64
 }
 
 // Run keeps a stream open until ctx ends, opening it when there is something to send. Calls in flight on a
-// stream that breaks get ErrBroken, and so do those that wait when Run ends.
+// stream that breaks get ErrBroken, and so do those that wait when Run ends and all later ones. It may be
+// called once.
 func (c *Client) Run(ctx context.Context) error {
+	defer close(c.ended)
 	for {
 		select {
 		case <-ctx.Done():
 			c.fail(ErrBroken)
 			return nil
 		case first := <-c.queue:
-			c.fail(c.serve(ctx, first))
+			if c.expect(first) {
+				c.fail(c.serve(ctx, first))
+			}
 		}
 	}
 }
@@ -104,7 +114,6 @@ func (c *Client) Run(ctx context.Context) error {
 func (c *Client) serve(ctx context.Context, first *call) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c.expect(first)
 	s, err := c.open(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: open: %w", ErrBroken, err)
@@ -131,22 +140,27 @@ func (c *Client) send(ctx context.Context, s grpc.BidiStreamingClient[weirv1.Che
 		if err := s.Send(m); err != nil {
 			return err
 		}
-		select {
-		case k = <-c.queue:
-			c.expect(k)
-		case <-ctx.Done():
-			return ctx.Err()
+		for known := false; !known; {
+			select {
+			case k = <-c.queue:
+				known = c.expect(k)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 	}
 }
 
 func (c *Client) waiting() (*call, bool) {
-	select {
-	case k := <-c.queue:
-		c.expect(k)
-		return k, true
-	default:
-		return nil, false
+	for {
+		select {
+		case k := <-c.queue:
+			if c.expect(k) {
+				return k, true
+			}
+		default:
+			return nil, false
+		}
 	}
 }
 
@@ -162,10 +176,19 @@ func (c *Client) receive(s grpc.BidiStreamingClient[weirv1.CheckStreamRequest, w
 	}
 }
 
-func (c *Client) expect(k *call) {
+// expect readies a call for sending, unless nobody waits for it any more: what its caller has given up must
+// take nothing from anybody's limits.
+func (c *Client) expect(k *call) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if k.ctx.Err() != nil {
+		return false
+	}
+	if deadline, ok := k.ctx.Deadline(); ok {
+		k.check.TimeoutMs = max(1, time.Until(deadline).Milliseconds())
+	}
 	c.wait[k.check.GetId()] = k
+	return true
 }
 
 func (c *Client) forget(k *call) {

@@ -61,13 +61,19 @@ func receive(s grpc.BidiStreamingServer[weirv1.CheckStreamRequest, weirv1.CheckS
 }
 
 func within(ctx context.Context, c *weirv1.StreamedCheck, answer Answer, timeout time.Duration) *weirv1.Outcome {
-	if asked := time.Duration(c.GetTimeoutMs()) * time.Millisecond; asked > 0 {
-		timeout = min(timeout, asked)
+	if asked := c.GetTimeoutMs(); asked > 0 && asked < timeout.Milliseconds() {
+		timeout = time.Duration(asked) * time.Millisecond
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return answer(ctx, c)
 }
+
+// viewsBytesMax ends a message: a view is by far the most that an outcome can carry, and after a change of
+// the view many outcomes carry one.
+const viewsBytesMax = 1 << 20
+
+func viewBytes(o *weirv1.StreamedOutcome) int { return len(o.GetOutcome().GetFault().GetView()) }
 
 // reply sends what is answered, everything that is ready in one message. After a failed send it goes on
 // reading, so that no answer blocks.
@@ -75,11 +81,13 @@ func reply(s grpc.BidiStreamingServer[weirv1.CheckStreamRequest, weirv1.CheckStr
 	var failed error
 	for o := range answered {
 		m := &weirv1.CheckStreamResponse{Outcomes: []*weirv1.StreamedOutcome{o}}
-		for more := true; more && len(m.Outcomes) < packMax; {
+		views := viewBytes(o)
+		for more := true; more && len(m.Outcomes) < packMax && views < viewsBytesMax; {
 			select {
 			case o, ok := <-answered:
 				if more = ok; ok {
 					m.Outcomes = append(m.Outcomes, o)
+					views += viewBytes(o)
 				}
 			default:
 				more = false

@@ -244,6 +244,9 @@ type CheckRequest struct {
 	MaxWaitMs      int64                  `protobuf:"varint,6,opt,name=max_wait_ms,json=maxWaitMs,proto3" json:"max_wait_ms,omitempty"`
 	Mode           Mode                   `protobuf:"varint,7,opt,name=mode,proto3,enum=weir.v1.Mode" json:"mode,omitempty"`
 	Explain        bool                   `protobuf:"varint,8,opt,name=explain,proto3" json:"explain,omitempty"`
+	Override       *LimitOverride         `protobuf:"bytes,9,opt,name=override,proto3" json:"override,omitempty"` // only for a domain that is an Envoy tree
+	Refund         bool                   `protobuf:"varint,10,opt,name=refund,proto3" json:"refund,omitempty"`   // the cost is given back instead of taken
+	Charge         bool                   `protobuf:"varint,11,opt,name=charge,proto3" json:"charge,omitempty"`   // limits without an on_deny count what they refuse
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -334,6 +337,80 @@ func (x *CheckRequest) GetExplain() bool {
 	return false
 }
 
+func (x *CheckRequest) GetOverride() *LimitOverride {
+	if x != nil {
+		return x.Override
+	}
+	return nil
+}
+
+func (x *CheckRequest) GetRefund() bool {
+	if x != nil {
+		return x.Refund
+	}
+	return false
+}
+
+func (x *CheckRequest) GetCharge() bool {
+	if x != nil {
+		return x.Charge
+	}
+	return false
+}
+
+// LimitOverride stands in for the limit of an Envoy tree.
+type LimitOverride struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Count         uint32                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	WindowMs      int64                  `protobuf:"varint,2,opt,name=window_ms,json=windowMs,proto3" json:"window_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitOverride) Reset() {
+	*x = LimitOverride{}
+	mi := &file_weir_v1_access_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitOverride) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitOverride) ProtoMessage() {}
+
+func (x *LimitOverride) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_access_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitOverride.ProtoReflect.Descriptor instead.
+func (*LimitOverride) Descriptor() ([]byte, []int) {
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *LimitOverride) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *LimitOverride) GetWindowMs() int64 {
+	if x != nil {
+		return x.WindowMs
+	}
+	return 0
+}
+
 // Draw is a part of what was allowed: units of a meter from one source, and what they cost there.
 type Draw struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -348,7 +425,7 @@ type Draw struct {
 
 func (x *Draw) Reset() {
 	*x = Draw{}
-	mi := &file_weir_v1_access_proto_msgTypes[3]
+	mi := &file_weir_v1_access_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +437,7 @@ func (x *Draw) String() string {
 func (*Draw) ProtoMessage() {}
 
 func (x *Draw) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_access_proto_msgTypes[3]
+	mi := &file_weir_v1_access_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +450,7 @@ func (x *Draw) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Draw.ProtoReflect.Descriptor instead.
 func (*Draw) Descriptor() ([]byte, []int) {
-	return file_weir_v1_access_proto_rawDescGZIP(), []int{3}
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Draw) GetSource() string {
@@ -422,13 +499,15 @@ type LimitState struct {
 	Meter         string                 `protobuf:"bytes,6,opt,name=meter,proto3" json:"meter,omitempty"`
 	Refused       bool                   `protobuf:"varint,7,opt,name=refused,proto3" json:"refused,omitempty"`
 	WaitMs        int64                  `protobuf:"varint,8,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`
+	Shadow        bool                   `protobuf:"varint,9,opt,name=shadow,proto3" json:"shadow,omitempty"`          // it only watches
+	Overridden    bool                   `protobuf:"varint,10,opt,name=overridden,proto3" json:"overridden,omitempty"` // the account has its own numbers for it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LimitState) Reset() {
 	*x = LimitState{}
-	mi := &file_weir_v1_access_proto_msgTypes[4]
+	mi := &file_weir_v1_access_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -440,7 +519,7 @@ func (x *LimitState) String() string {
 func (*LimitState) ProtoMessage() {}
 
 func (x *LimitState) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_access_proto_msgTypes[4]
+	mi := &file_weir_v1_access_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -453,7 +532,7 @@ func (x *LimitState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitState.ProtoReflect.Descriptor instead.
 func (*LimitState) Descriptor() ([]byte, []int) {
-	return file_weir_v1_access_proto_rawDescGZIP(), []int{4}
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *LimitState) GetName() string {
@@ -512,6 +591,20 @@ func (x *LimitState) GetWaitMs() int64 {
 	return 0
 }
 
+func (x *LimitState) GetShadow() bool {
+	if x != nil {
+		return x.Shadow
+	}
+	return false
+}
+
+func (x *LimitState) GetOverridden() bool {
+	if x != nil {
+		return x.Overridden
+	}
+	return false
+}
+
 type Step struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rule          string                 `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
@@ -523,7 +616,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_weir_v1_access_proto_msgTypes[5]
+	mi := &file_weir_v1_access_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -535,7 +628,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_access_proto_msgTypes[5]
+	mi := &file_weir_v1_access_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -548,7 +641,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_weir_v1_access_proto_rawDescGZIP(), []int{5}
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Step) GetRule() string {
@@ -597,7 +690,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_weir_v1_access_proto_msgTypes[6]
+	mi := &file_weir_v1_access_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -609,7 +702,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_access_proto_msgTypes[6]
+	mi := &file_weir_v1_access_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -622,7 +715,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_weir_v1_access_proto_rawDescGZIP(), []int{6}
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Decision) GetVerdict() Verdict {
@@ -753,7 +846,7 @@ type CheckBatchRequest struct {
 
 func (x *CheckBatchRequest) Reset() {
 	*x = CheckBatchRequest{}
-	mi := &file_weir_v1_access_proto_msgTypes[7]
+	mi := &file_weir_v1_access_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -765,7 +858,7 @@ func (x *CheckBatchRequest) String() string {
 func (*CheckBatchRequest) ProtoMessage() {}
 
 func (x *CheckBatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_access_proto_msgTypes[7]
+	mi := &file_weir_v1_access_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -778,7 +871,7 @@ func (x *CheckBatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckBatchRequest.ProtoReflect.Descriptor instead.
 func (*CheckBatchRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_access_proto_rawDescGZIP(), []int{7}
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CheckBatchRequest) GetChecks() []*CheckRequest {
@@ -799,7 +892,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_weir_v1_access_proto_msgTypes[8]
+	mi := &file_weir_v1_access_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -811,7 +904,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_access_proto_msgTypes[8]
+	mi := &file_weir_v1_access_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -824,7 +917,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_weir_v1_access_proto_rawDescGZIP(), []int{8}
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Outcome) GetDecision() *Decision {
@@ -854,7 +947,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_weir_v1_access_proto_msgTypes[9]
+	mi := &file_weir_v1_access_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -866,7 +959,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_access_proto_msgTypes[9]
+	mi := &file_weir_v1_access_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -879,7 +972,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_weir_v1_access_proto_rawDescGZIP(), []int{9}
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Fault) GetCode() int32 {
@@ -919,7 +1012,7 @@ type CheckBatchResponse struct {
 
 func (x *CheckBatchResponse) Reset() {
 	*x = CheckBatchResponse{}
-	mi := &file_weir_v1_access_proto_msgTypes[10]
+	mi := &file_weir_v1_access_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1024,7 @@ func (x *CheckBatchResponse) String() string {
 func (*CheckBatchResponse) ProtoMessage() {}
 
 func (x *CheckBatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_access_proto_msgTypes[10]
+	mi := &file_weir_v1_access_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1037,7 @@ func (x *CheckBatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckBatchResponse.ProtoReflect.Descriptor instead.
 func (*CheckBatchResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_access_proto_rawDescGZIP(), []int{10}
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CheckBatchResponse) GetOutcomes() []*Outcome {
@@ -967,7 +1060,7 @@ type StreamedCheck struct {
 
 func (x *StreamedCheck) Reset() {
 	*x = StreamedCheck{}
-	mi := &file_weir_v1_access_proto_msgTypes[11]
+	mi := &file_weir_v1_access_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -979,7 +1072,7 @@ func (x *StreamedCheck) String() string {
 func (*StreamedCheck) ProtoMessage() {}
 
 func (x *StreamedCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_access_proto_msgTypes[11]
+	mi := &file_weir_v1_access_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -992,7 +1085,7 @@ func (x *StreamedCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamedCheck.ProtoReflect.Descriptor instead.
 func (*StreamedCheck) Descriptor() ([]byte, []int) {
-	return file_weir_v1_access_proto_rawDescGZIP(), []int{11}
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StreamedCheck) GetId() uint64 {
@@ -1032,7 +1125,7 @@ type CheckStreamRequest struct {
 
 func (x *CheckStreamRequest) Reset() {
 	*x = CheckStreamRequest{}
-	mi := &file_weir_v1_access_proto_msgTypes[12]
+	mi := &file_weir_v1_access_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1044,7 +1137,7 @@ func (x *CheckStreamRequest) String() string {
 func (*CheckStreamRequest) ProtoMessage() {}
 
 func (x *CheckStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_access_proto_msgTypes[12]
+	mi := &file_weir_v1_access_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1057,7 +1150,7 @@ func (x *CheckStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStreamRequest.ProtoReflect.Descriptor instead.
 func (*CheckStreamRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_access_proto_rawDescGZIP(), []int{12}
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CheckStreamRequest) GetChecks() []*StreamedCheck {
@@ -1077,7 +1170,7 @@ type StreamedOutcome struct {
 
 func (x *StreamedOutcome) Reset() {
 	*x = StreamedOutcome{}
-	mi := &file_weir_v1_access_proto_msgTypes[13]
+	mi := &file_weir_v1_access_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1089,7 +1182,7 @@ func (x *StreamedOutcome) String() string {
 func (*StreamedOutcome) ProtoMessage() {}
 
 func (x *StreamedOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_access_proto_msgTypes[13]
+	mi := &file_weir_v1_access_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1102,7 +1195,7 @@ func (x *StreamedOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamedOutcome.ProtoReflect.Descriptor instead.
 func (*StreamedOutcome) Descriptor() ([]byte, []int) {
-	return file_weir_v1_access_proto_rawDescGZIP(), []int{13}
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StreamedOutcome) GetId() uint64 {
@@ -1128,7 +1221,7 @@ type CheckStreamResponse struct {
 
 func (x *CheckStreamResponse) Reset() {
 	*x = CheckStreamResponse{}
-	mi := &file_weir_v1_access_proto_msgTypes[14]
+	mi := &file_weir_v1_access_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1140,7 +1233,7 @@ func (x *CheckStreamResponse) String() string {
 func (*CheckStreamResponse) ProtoMessage() {}
 
 func (x *CheckStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_access_proto_msgTypes[14]
+	mi := &file_weir_v1_access_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1153,7 +1246,7 @@ func (x *CheckStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStreamResponse.ProtoReflect.Descriptor instead.
 func (*CheckStreamResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_access_proto_rawDescGZIP(), []int{14}
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CheckStreamResponse) GetOutcomes() []*StreamedOutcome {
@@ -1177,7 +1270,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_weir_v1_access_proto_msgTypes[15]
+	mi := &file_weir_v1_access_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1189,7 +1282,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_access_proto_msgTypes[15]
+	mi := &file_weir_v1_access_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1202,7 +1295,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_access_proto_rawDescGZIP(), []int{15}
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SettleRequest) GetReservation() string {
@@ -1258,7 +1351,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_weir_v1_access_proto_msgTypes[16]
+	mi := &file_weir_v1_access_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1363,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_access_proto_msgTypes[16]
+	mi := &file_weir_v1_access_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1376,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_access_proto_rawDescGZIP(), []int{16}
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SettleResponse) GetSources() []*Draw {
@@ -1317,7 +1410,7 @@ type GetViewRequest struct {
 
 func (x *GetViewRequest) Reset() {
 	*x = GetViewRequest{}
-	mi := &file_weir_v1_access_proto_msgTypes[17]
+	mi := &file_weir_v1_access_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1422,7 @@ func (x *GetViewRequest) String() string {
 func (*GetViewRequest) ProtoMessage() {}
 
 func (x *GetViewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_access_proto_msgTypes[17]
+	mi := &file_weir_v1_access_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1435,7 @@ func (x *GetViewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetViewRequest.ProtoReflect.Descriptor instead.
 func (*GetViewRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_access_proto_rawDescGZIP(), []int{17}
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetViewRequest) GetEpoch() uint64 {
@@ -1369,7 +1462,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_weir_v1_access_proto_msgTypes[18]
+	mi := &file_weir_v1_access_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +1474,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_access_proto_msgTypes[18]
+	mi := &file_weir_v1_access_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +1487,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_weir_v1_access_proto_rawDescGZIP(), []int{18}
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Member) GetName() string {
@@ -1479,7 +1572,7 @@ type View struct {
 
 func (x *View) Reset() {
 	*x = View{}
-	mi := &file_weir_v1_access_proto_msgTypes[19]
+	mi := &file_weir_v1_access_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +1584,7 @@ func (x *View) String() string {
 func (*View) ProtoMessage() {}
 
 func (x *View) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_access_proto_msgTypes[19]
+	mi := &file_weir_v1_access_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +1597,7 @@ func (x *View) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use View.ProtoReflect.Descriptor instead.
 func (*View) Descriptor() ([]byte, []int) {
-	return file_weir_v1_access_proto_rawDescGZIP(), []int{19}
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *View) GetEpoch() uint64 {
@@ -1587,7 +1680,7 @@ const file_weir_v1_access_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"4\n" +
 	"\x04Cost\x12\x14\n" +
 	"\x05meter\x18\x01 \x01(\tR\x05meter\x12\x16\n" +
-	"\x06amount\x18\x02 \x01(\x03R\x06amount\"\x9b\x02\n" +
+	"\x06amount\x18\x02 \x01(\x03R\x06amount\"\xff\x02\n" +
 	"\fCheckRequest\x12\x16\n" +
 	"\x06domain\x18\x01 \x01(\tR\x06domain\x122\n" +
 	"\n" +
@@ -1598,13 +1691,20 @@ const file_weir_v1_access_proto_rawDesc = "" +
 	"\x06ticket\x18\x05 \x01(\tR\x06ticket\x12\x1e\n" +
 	"\vmax_wait_ms\x18\x06 \x01(\x03R\tmaxWaitMs\x12!\n" +
 	"\x04mode\x18\a \x01(\x0e2\r.weir.v1.ModeR\x04mode\x12\x18\n" +
-	"\aexplain\x18\b \x01(\bR\aexplain\"\x89\x01\n" +
+	"\aexplain\x18\b \x01(\bR\aexplain\x122\n" +
+	"\boverride\x18\t \x01(\v2\x16.weir.v1.LimitOverrideR\boverride\x12\x16\n" +
+	"\x06refund\x18\n" +
+	" \x01(\bR\x06refund\x12\x16\n" +
+	"\x06charge\x18\v \x01(\bR\x06charge\"B\n" +
+	"\rLimitOverride\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\rR\x05count\x12\x1b\n" +
+	"\twindow_ms\x18\x02 \x01(\x03R\bwindowMs\"\x89\x01\n" +
 	"\x04Draw\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x14\n" +
 	"\x05meter\x18\x02 \x01(\tR\x05meter\x12\x16\n" +
 	"\x06amount\x18\x03 \x01(\x03R\x06amount\x12%\n" +
 	"\x0ecredits_micros\x18\x04 \x01(\x03R\rcreditsMicros\x12\x14\n" +
-	"\x05grant\x18\x05 \x01(\tR\x05grant\"\xd5\x01\n" +
+	"\x05grant\x18\x05 \x01(\tR\x05grant\"\x8d\x02\n" +
 	"\n" +
 	"LimitState\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -1614,7 +1714,12 @@ const file_weir_v1_access_proto_rawDesc = "" +
 	"\twindow_ms\x18\x05 \x01(\x03R\bwindowMs\x12\x14\n" +
 	"\x05meter\x18\x06 \x01(\tR\x05meter\x12\x18\n" +
 	"\arefused\x18\a \x01(\bR\arefused\x12\x17\n" +
-	"\await_ms\x18\b \x01(\x03R\x06waitMs\"J\n" +
+	"\await_ms\x18\b \x01(\x03R\x06waitMs\x12\x16\n" +
+	"\x06shadow\x18\t \x01(\bR\x06shadow\x12\x1e\n" +
+	"\n" +
+	"overridden\x18\n" +
+	" \x01(\bR\n" +
+	"overridden\"J\n" +
 	"\x04Step\x12\x12\n" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x16\n" +
 	"\x06result\x18\x02 \x01(\tR\x06result\x12\x16\n" +
@@ -1735,66 +1840,68 @@ func file_weir_v1_access_proto_rawDescGZIP() []byte {
 }
 
 var file_weir_v1_access_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_weir_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_weir_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_weir_v1_access_proto_goTypes = []any{
 	(Mode)(0),                   // 0: weir.v1.Mode
 	(Verdict)(0),                // 1: weir.v1.Verdict
 	(*Attribute)(nil),           // 2: weir.v1.Attribute
 	(*Cost)(nil),                // 3: weir.v1.Cost
 	(*CheckRequest)(nil),        // 4: weir.v1.CheckRequest
-	(*Draw)(nil),                // 5: weir.v1.Draw
-	(*LimitState)(nil),          // 6: weir.v1.LimitState
-	(*Step)(nil),                // 7: weir.v1.Step
-	(*Decision)(nil),            // 8: weir.v1.Decision
-	(*CheckBatchRequest)(nil),   // 9: weir.v1.CheckBatchRequest
-	(*Outcome)(nil),             // 10: weir.v1.Outcome
-	(*Fault)(nil),               // 11: weir.v1.Fault
-	(*CheckBatchResponse)(nil),  // 12: weir.v1.CheckBatchResponse
-	(*StreamedCheck)(nil),       // 13: weir.v1.StreamedCheck
-	(*CheckStreamRequest)(nil),  // 14: weir.v1.CheckStreamRequest
-	(*StreamedOutcome)(nil),     // 15: weir.v1.StreamedOutcome
-	(*CheckStreamResponse)(nil), // 16: weir.v1.CheckStreamResponse
-	(*SettleRequest)(nil),       // 17: weir.v1.SettleRequest
-	(*SettleResponse)(nil),      // 18: weir.v1.SettleResponse
-	(*GetViewRequest)(nil),      // 19: weir.v1.GetViewRequest
-	(*Member)(nil),              // 20: weir.v1.Member
-	(*View)(nil),                // 21: weir.v1.View
+	(*LimitOverride)(nil),       // 5: weir.v1.LimitOverride
+	(*Draw)(nil),                // 6: weir.v1.Draw
+	(*LimitState)(nil),          // 7: weir.v1.LimitState
+	(*Step)(nil),                // 8: weir.v1.Step
+	(*Decision)(nil),            // 9: weir.v1.Decision
+	(*CheckBatchRequest)(nil),   // 10: weir.v1.CheckBatchRequest
+	(*Outcome)(nil),             // 11: weir.v1.Outcome
+	(*Fault)(nil),               // 12: weir.v1.Fault
+	(*CheckBatchResponse)(nil),  // 13: weir.v1.CheckBatchResponse
+	(*StreamedCheck)(nil),       // 14: weir.v1.StreamedCheck
+	(*CheckStreamRequest)(nil),  // 15: weir.v1.CheckStreamRequest
+	(*StreamedOutcome)(nil),     // 16: weir.v1.StreamedOutcome
+	(*CheckStreamResponse)(nil), // 17: weir.v1.CheckStreamResponse
+	(*SettleRequest)(nil),       // 18: weir.v1.SettleRequest
+	(*SettleResponse)(nil),      // 19: weir.v1.SettleResponse
+	(*GetViewRequest)(nil),      // 20: weir.v1.GetViewRequest
+	(*Member)(nil),              // 21: weir.v1.Member
+	(*View)(nil),                // 22: weir.v1.View
 }
 var file_weir_v1_access_proto_depIdxs = []int32{
 	2,  // 0: weir.v1.CheckRequest.attributes:type_name -> weir.v1.Attribute
 	3,  // 1: weir.v1.CheckRequest.cost:type_name -> weir.v1.Cost
 	0,  // 2: weir.v1.CheckRequest.mode:type_name -> weir.v1.Mode
-	1,  // 3: weir.v1.Decision.verdict:type_name -> weir.v1.Verdict
-	2,  // 4: weir.v1.Decision.degrade:type_name -> weir.v1.Attribute
-	5,  // 5: weir.v1.Decision.sources:type_name -> weir.v1.Draw
-	6,  // 6: weir.v1.Decision.limits:type_name -> weir.v1.LimitState
-	7,  // 7: weir.v1.Decision.explain:type_name -> weir.v1.Step
-	4,  // 8: weir.v1.CheckBatchRequest.checks:type_name -> weir.v1.CheckRequest
-	8,  // 9: weir.v1.Outcome.decision:type_name -> weir.v1.Decision
-	11, // 10: weir.v1.Outcome.fault:type_name -> weir.v1.Fault
-	10, // 11: weir.v1.CheckBatchResponse.outcomes:type_name -> weir.v1.Outcome
-	4,  // 12: weir.v1.StreamedCheck.check:type_name -> weir.v1.CheckRequest
-	13, // 13: weir.v1.CheckStreamRequest.checks:type_name -> weir.v1.StreamedCheck
-	10, // 14: weir.v1.StreamedOutcome.outcome:type_name -> weir.v1.Outcome
-	15, // 15: weir.v1.CheckStreamResponse.outcomes:type_name -> weir.v1.StreamedOutcome
-	3,  // 16: weir.v1.SettleRequest.actual:type_name -> weir.v1.Cost
-	5,  // 17: weir.v1.SettleResponse.sources:type_name -> weir.v1.Draw
-	20, // 18: weir.v1.View.members:type_name -> weir.v1.Member
-	4,  // 19: weir.v1.AccessService.Check:input_type -> weir.v1.CheckRequest
-	9,  // 20: weir.v1.AccessService.CheckBatch:input_type -> weir.v1.CheckBatchRequest
-	14, // 21: weir.v1.AccessService.CheckStream:input_type -> weir.v1.CheckStreamRequest
-	17, // 22: weir.v1.AccessService.Settle:input_type -> weir.v1.SettleRequest
-	19, // 23: weir.v1.AccessService.GetView:input_type -> weir.v1.GetViewRequest
-	8,  // 24: weir.v1.AccessService.Check:output_type -> weir.v1.Decision
-	12, // 25: weir.v1.AccessService.CheckBatch:output_type -> weir.v1.CheckBatchResponse
-	16, // 26: weir.v1.AccessService.CheckStream:output_type -> weir.v1.CheckStreamResponse
-	18, // 27: weir.v1.AccessService.Settle:output_type -> weir.v1.SettleResponse
-	21, // 28: weir.v1.AccessService.GetView:output_type -> weir.v1.View
-	24, // [24:29] is the sub-list for method output_type
-	19, // [19:24] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	5,  // 3: weir.v1.CheckRequest.override:type_name -> weir.v1.LimitOverride
+	1,  // 4: weir.v1.Decision.verdict:type_name -> weir.v1.Verdict
+	2,  // 5: weir.v1.Decision.degrade:type_name -> weir.v1.Attribute
+	6,  // 6: weir.v1.Decision.sources:type_name -> weir.v1.Draw
+	7,  // 7: weir.v1.Decision.limits:type_name -> weir.v1.LimitState
+	8,  // 8: weir.v1.Decision.explain:type_name -> weir.v1.Step
+	4,  // 9: weir.v1.CheckBatchRequest.checks:type_name -> weir.v1.CheckRequest
+	9,  // 10: weir.v1.Outcome.decision:type_name -> weir.v1.Decision
+	12, // 11: weir.v1.Outcome.fault:type_name -> weir.v1.Fault
+	11, // 12: weir.v1.CheckBatchResponse.outcomes:type_name -> weir.v1.Outcome
+	4,  // 13: weir.v1.StreamedCheck.check:type_name -> weir.v1.CheckRequest
+	14, // 14: weir.v1.CheckStreamRequest.checks:type_name -> weir.v1.StreamedCheck
+	11, // 15: weir.v1.StreamedOutcome.outcome:type_name -> weir.v1.Outcome
+	16, // 16: weir.v1.CheckStreamResponse.outcomes:type_name -> weir.v1.StreamedOutcome
+	3,  // 17: weir.v1.SettleRequest.actual:type_name -> weir.v1.Cost
+	6,  // 18: weir.v1.SettleResponse.sources:type_name -> weir.v1.Draw
+	21, // 19: weir.v1.View.members:type_name -> weir.v1.Member
+	4,  // 20: weir.v1.AccessService.Check:input_type -> weir.v1.CheckRequest
+	10, // 21: weir.v1.AccessService.CheckBatch:input_type -> weir.v1.CheckBatchRequest
+	15, // 22: weir.v1.AccessService.CheckStream:input_type -> weir.v1.CheckStreamRequest
+	18, // 23: weir.v1.AccessService.Settle:input_type -> weir.v1.SettleRequest
+	20, // 24: weir.v1.AccessService.GetView:input_type -> weir.v1.GetViewRequest
+	9,  // 25: weir.v1.AccessService.Check:output_type -> weir.v1.Decision
+	13, // 26: weir.v1.AccessService.CheckBatch:output_type -> weir.v1.CheckBatchResponse
+	17, // 27: weir.v1.AccessService.CheckStream:output_type -> weir.v1.CheckStreamResponse
+	19, // 28: weir.v1.AccessService.Settle:output_type -> weir.v1.SettleResponse
+	22, // 29: weir.v1.AccessService.GetView:output_type -> weir.v1.View
+	25, // [25:30] is the sub-list for method output_type
+	20, // [20:25] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_access_proto_init() }
@@ -1808,7 +1915,7 @@ func file_weir_v1_access_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_access_proto_rawDesc), len(file_weir_v1_access_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -171,8 +171,9 @@ func (x *ProposeResponse) GetReply() []byte {
 
 type PullRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"` // what the caller has
-	PolicyVersion uint64                 `protobuf:"varint,2,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`                                      // what the caller has
+	PolicyVersion uint64                 `protobuf:"varint,2,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"` // texts up to it are not sent again
+	Revision      uint64                 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -221,11 +222,17 @@ func (x *PullRequest) GetPolicyVersion() uint64 {
 	return 0
 }
 
+func (x *PullRequest) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type PullResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	View          []byte                 `protobuf:"bytes,1,opt,name=view,proto3" json:"view,omitempty"` // empty unless newer
-	PolicyVersion uint64                 `protobuf:"varint,2,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
-	Policy        []byte                 `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"` // empty unless newer
+	Book          []byte                 `protobuf:"bytes,4,opt,name=book,proto3" json:"book,omitempty"` // the agreed policy and what holds beside it; empty unless of a newer revision
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -267,16 +274,9 @@ func (x *PullResponse) GetView() []byte {
 	return nil
 }
 
-func (x *PullResponse) GetPolicyVersion() uint64 {
+func (x *PullResponse) GetBook() []byte {
 	if x != nil {
-		return x.PolicyVersion
-	}
-	return 0
-}
-
-func (x *PullResponse) GetPolicy() []byte {
-	if x != nil {
-		return x.Policy
+		return x.Book
 	}
 	return nil
 }
@@ -293,14 +293,14 @@ const file_weir_v1_peer_proto_rawDesc = "" +
 	"\amachine\x18\x01 \x01(\tR\amachine\x12\x18\n" +
 	"\acommand\x18\x02 \x01(\fR\acommand\"'\n" +
 	"\x0fProposeResponse\x12\x14\n" +
-	"\x05reply\x18\x01 \x01(\fR\x05reply\"J\n" +
+	"\x05reply\x18\x01 \x01(\fR\x05reply\"f\n" +
 	"\vPullRequest\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12%\n" +
-	"\x0epolicy_version\x18\x02 \x01(\x04R\rpolicyVersion\"a\n" +
+	"\x0epolicy_version\x18\x02 \x01(\x04R\rpolicyVersion\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"B\n" +
 	"\fPullResponse\x12\x12\n" +
-	"\x04view\x18\x01 \x01(\fR\x04view\x12%\n" +
-	"\x0epolicy_version\x18\x02 \x01(\x04R\rpolicyVersion\x12\x16\n" +
-	"\x06policy\x18\x03 \x01(\fR\x06policy2\x8d\x02\n" +
+	"\x04view\x18\x01 \x01(\fR\x04view\x12\x12\n" +
+	"\x04book\x18\x04 \x01(\fR\x04bookJ\x04\b\x02\x10\x03J\x04\b\x03\x10\x042\x8d\x02\n" +
 	"\vPeerService\x12L\n" +
 	"\vCheckStream\x12\x1b.weir.v1.CheckStreamRequest\x1a\x1c.weir.v1.CheckStreamResponse(\x010\x01\x12=\n" +
 	"\x06Settle\x12\x1a.weir.v1.PeerSettleRequest\x1a\x17.weir.v1.SettleResponse\x12<\n" +

@@ -40,7 +40,7 @@ type PeerServiceClient interface {
 	// Propose has the leader append a command to the log. FAILED_PRECONDITION with the word NOT_LEADER and
 	// UNAVAILABLE mean it was surely not applied; ABORTED with the word UNKNOWN means nobody knows.
 	Propose(ctx context.Context, in *ProposeRequest, opts ...grpc.CallOption) (*ProposeResponse, error)
-	// Pull returns the agreed state that the caller lacks: the view, the policy.
+	// Pull returns the agreed state that the caller lacks: the view, the book of policies.
 	Pull(ctx context.Context, in *PullRequest, opts ...grpc.CallOption) (*PullResponse, error)
 }
 
@@ -110,7 +110,7 @@ type PeerServiceServer interface {
 	// Propose has the leader append a command to the log. FAILED_PRECONDITION with the word NOT_LEADER and
 	// UNAVAILABLE mean it was surely not applied; ABORTED with the word UNKNOWN means nobody knows.
 	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
-	// Pull returns the agreed state that the caller lacks: the view, the policy.
+	// Pull returns the agreed state that the caller lacks: the view, the book of policies.
 	Pull(context.Context, *PullRequest) (*PullResponse, error)
 	mustEmbedUnimplementedPeerServiceServer()
 }

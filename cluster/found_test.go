@@ -1,0 +1,166 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/weir-cluster/weir/ring"
+)
+
+// fakeGroup is a Raft group of one that applies what it is told, and notes who votes.
+type fakeGroup struct {
+	views   *Views
+	leading bool
+	state   bool
+	servers map[string]string
+	done    []string
+}
+
+func (g *fakeGroup) Propose(_ context.Context, _ string, command []byte) ([]byte, error) {
+	return g.views.Apply(command), nil
+}
+func (g *fakeGroup) Leading() bool          { return g.leading }
+func (g *fakeGroup) Leader() (string, bool) { return "", false }
+func (g *fakeGroup) Founded() bool          { return g.state }
+
+func (g *fakeGroup) Found(_ context.Context, members []Member) error {
+	for _, m := range members {
+		g.done = append(g.done, "found "+m.Name)
+	}
+	g.state = true
+	return nil
+}
+
+func (g *fakeGroup) Servers() (map[string]string, error) { return g.servers, nil }
+
+func (g *fakeGroup) Add(_ context.Context, m Member) error {
+	g.done = append(g.done, "add "+m.Name)
+	g.servers[m.Name] = m.Server
+	return nil
+}
+
+func (g *fakeGroup) Remove(_ context.Context, server string) error {
+	g.done = append(g.done, "remove "+server)
+	for name, id := range g.servers {
+		if id == server {
+			delete(g.servers, name)
+		}
+	}
+	return nil
+}
+
+// steered runs a steward of node a for a time over what gossip shows, and returns what it did.
+func steered(t *testing.T, g *fakeGroup, forTime time.Duration, expect int, alive ...Sighting) []string {
+	t.Helper()
+	gossip := known(alive...)
+	gossip.self.Expect = expect
+	if g.views == nil {
+		g.views = NewViews(nil)
+	}
+	if g.servers == nil {
+		g.servers = make(map[string]string)
+	}
+	s := &Steward{Gossip: gossip, Views: g.views, Quorum: g, Voters: g, VotersMax: 3, Logger: slog.New(slog.DiscardHandler)}
+	ctx, cancel := context.WithTimeout(t.Context(), forTime)
+	defer cancel()
+	if err := s.Run(ctx); err != nil {
+		t.Errorf("run: %v", err)
+	}
+	return g.done
+}
+
+// founders returns the first n of a, b, c, … as founders that expect n.
+func founders(n int, but func(i int, m *Sighting)) []Sighting {
+	out := make([]Sighting, n)
+	for i := range out {
+		out[i] = sighted(string(rune('a'+i)), fmt.Sprint(i))
+		out[i].Expect = n
+		but(i, &out[i])
+	}
+	return out
+}
+
+func TestOnlyAllTheExpectedNodesFoundACluster(t *testing.T) {
+	as := func(int, *Sighting) {}
+	extra := sighted("z", "9")
+	extra.Expect = 3
+	for name, c := range map[string]struct {
+		alive []Sighting
+		want  []string
+	}{
+		"all three":             {founders(3, as), []string{"found a", "found b", "found c"}},
+		"one is missing":        {founders(3, as)[:2], nil},
+		"one too many":          {append(founders(3, as), extra), nil},
+		"this is not the first": {founders(3, func(i int, m *Sighting) { m.Name = "ABa"[2-i : 3-i] }), nil},
+		"one has state":         {founders(3, func(i int, m *Sighting) { m.Founded = i == 2 }), nil},
+		"one expects others":    {founders(3, func(i int, m *Sighting) { m.Expect = 3 + i }), nil},
+		"one does not vote":     {founders(3, func(i int, m *Sighting) { m.Voter = i != 1 }), []string{"found a", "found c"}},
+		"the first has no vote": {founders(3, func(i int, m *Sighting) { m.Voter = i != 0 }), nil},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			if got := steered(t, new(fakeGroup), time.Second, 3, c.alive...); !slices.Equal(got, c.want) {
+				t.Errorf("%s: %v, want %v", name, got, c.want)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		if got := steered(t, new(fakeGroup), time.Second, 5, founders(5, as)...); len(got) != 3 {
+			t.Errorf("five nodes: %v, want three voters", got)
+		}
+	})
+}
+
+func TestTheFirstViewWaitsForAllFoundersButNotForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &fakeGroup{leading: true, state: true}
+		alive := founders(3, func(int, *Sighting) {})[:2]
+		steered(t, g, foundWait-stewardEvery/2, 3, alive...)
+		if g.views.Epoch() != 0 {
+			t.Error("the first view did not wait for the third founder")
+		}
+		steered(t, g, foundWait+time.Second, 3, alive...)
+		if v := g.views.Current(); v == nil || len(v.Roster) != 2 {
+			t.Errorf("no view without the third founder: %+v", v)
+		}
+		steered(t, g, time.Second, 3, founders(3, func(int, *Sighting) {})...)
+		if v := g.views.Current(); v.Epoch != 2 || len(v.Roster) != 3 || v.Roster[2].Standing != ring.Steady {
+			t.Errorf("the third founder is not let in: epoch %d, %+v", v.Epoch, v.Roster)
+		}
+	})
+}
+
+func TestOnlyTheLeaderChangesTheView(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &fakeGroup{state: true}
+		if got := steered(t, g, time.Minute, 1, founders(1, func(int, *Sighting) {})...); g.views.Epoch() != 0 || got != nil {
+			t.Errorf("epoch %d, %v", g.views.Epoch(), got)
+		}
+	})
+}
+
+func TestVotersAreKeptAtTheirNumber(t *testing.T) {
+	for name, c := range map[string]struct {
+		servers map[string]string
+		but     func(i int, m *Sighting)
+		want    []string
+	}{
+		"too few":          {map[string]string{"a": "a/s"}, func(int, *Sighting) {}, []string{"add b", "add c"}},
+		"enough":           {map[string]string{"a": "a/s", "b": "b/s", "c": "c/s"}, func(int, *Sighting) {}, nil},
+		"one does not":     {map[string]string{"a": "a/s"}, func(i int, m *Sighting) { m.Voter = i != 1 }, []string{"add c", "add d"}},
+		"one leaves":       {map[string]string{"a": "a/s"}, func(i int, m *Sighting) { m.Leaving = i == 1 }, []string{"add c", "add d"}},
+		"a disk is lost":   {map[string]string{"a": "a/s", "b": "b/old", "c": "c/s"}, func(int, *Sighting) {}, []string{"remove b/old", "add b"}},
+		"a voter is alone": {map[string]string{"x": "x/s", "y": "y/s"}, func(int, *Sighting) {}, []string{"add a"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g := &fakeGroup{leading: true, state: true, servers: c.servers}
+			if got := steered(t, g, 10*time.Second, 4, founders(4, c.but)...); !slices.Equal(got, c.want) {
+				t.Errorf("%s: %v, want %v", name, got, c.want)
+			}
+		})
+	}
+}

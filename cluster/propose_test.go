@@ -1,0 +1,125 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fakeQuorum never leads.
+type fakeQuorum struct{ leader string }
+
+func (q fakeQuorum) Propose(context.Context, string, []byte) ([]byte, error) {
+	return nil, &NotLeaderError{}
+}
+func (q fakeQuorum) Leading() bool          { return false }
+func (q fakeQuorum) Leader() (string, bool) { return q.leader, q.leader != "" }
+
+// scripted is the peers of node a: each offer is noted by name, and answered by one func.
+type scripted struct {
+	asked  []string
+	answer func(ctx context.Context, name string, offer int) ([]byte, error)
+}
+
+type scriptedPeer struct {
+	Peer
+	script *scripted
+	name   string
+}
+
+func (s *scripted) Peer(address string) Peer { return scriptedPeer{script: s, name: address[:1]} }
+
+func (p scriptedPeer) Propose(ctx context.Context, _ string, _ []byte) ([]byte, error) {
+	s := p.script
+	s.asked = append(s.asked, p.name)
+	return s.answer(ctx, p.name, len(s.asked))
+}
+
+// known is a Gossip of node a that sees these members, without a network.
+func known(members ...Sighting) *Gossip {
+	g := &Gossip{self: sighted("a", "1"), alive: make(map[string]Sighting), changed: make(chan struct{}, 1), renew: make(chan struct{}, 1)}
+	for _, m := range members {
+		g.alive[m.Name] = m
+	}
+	return g
+}
+
+func propose(s *scripted, leader string, repeat bool, timeout time.Duration) ([]byte, error) {
+	mute := sighted("A", "0") // first by name, but it does not vote
+	mute.Voter = false
+	p := &Proposer{Quorum: fakeQuorum{leader}, Peers: s, Gossip: known(mute, sighted("a", "1"), sighted("b", "2"), sighted("c", "3"))}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return p.For("m", repeat).Propose(ctx, []byte("x"))
+}
+
+func TestAnUnknownOutcomeStaysUnknownWhateverIsRefusedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: func(_ context.Context, _ string, offer int) ([]byte, error) {
+			if offer == 1 {
+				return nil, fmt.Errorf("%w: the leader was lost", ErrUnreachable)
+			}
+			return nil, &NotLeaderError{}
+		}}
+		_, err := propose(s, "b", true, time.Second)
+		if !errors.Is(err, ErrUnknown) || errors.Is(err, ErrNotApplied) || len(s.asked) < 2 {
+			t.Errorf("after %d offers: %v", len(s.asked), err)
+		}
+	})
+}
+
+func TestWhatMayNotBeRepeatedIsOfferedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: func(context.Context, string, int) ([]byte, error) { return nil, ErrUnreachable }}
+		if _, err := propose(s, "b", false, time.Second); !errors.Is(err, ErrUnknown) || len(s.asked) != 1 {
+			t.Errorf("after %d offers: %v", len(s.asked), err)
+		}
+	})
+}
+
+func TestWhatNobodyTookIsNotApplied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: func(context.Context, string, int) ([]byte, error) { return nil, &NotLeaderError{} }}
+		if _, err := propose(s, "", true, time.Second); !errors.Is(err, ErrNotApplied) || errors.Is(err, ErrUnknown) {
+			t.Errorf("%v", err)
+		}
+		if slices.Contains(s.asked, "A") || !slices.Contains(s.asked, "c") {
+			t.Errorf("asked %v, want voters only, in turn", s.asked)
+		}
+	})
+}
+
+func TestAProposalFollowsTheHint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: func(_ context.Context, name string, _ int) ([]byte, error) {
+			if name == "c" {
+				return []byte("done"), nil
+			}
+			return nil, &NotLeaderError{Leader: "c"}
+		}}
+		reply, err := propose(s, "b", true, time.Second)
+		if err != nil || string(reply) != "done" || !slices.Equal(s.asked, []string{"b", "c"}) {
+			t.Errorf("%s, %v, asked %v", reply, err, s.asked)
+		}
+	})
+}
+
+func TestALeaderThatHangsDoesNotUseUpTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: func(ctx context.Context, _ string, offer int) ([]byte, error) {
+			if offer == 1 {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return []byte("done"), nil
+		}}
+		began := time.Now()
+		if _, err := propose(s, "b", true, time.Minute); err != nil || time.Since(began) > 2*proposeOnce {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+	})
+}
