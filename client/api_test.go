@@ -108,7 +108,7 @@ func TestProblemsTellStatusDetailAndFindings(t *testing.T) {
 	t.Parallel()
 	body := `{"type":"about:blank","title":"bad policy","status":400,"detail":"2 mistakes",` +
 		`"errors":[{"file":"p.yaml","line":3,"column":7,"message":"unknown field"}]}`
-	_, err := one(t, answer(400, problemMedia, body)).ApplyPolicy(t.Context(), []byte("x"), "")
+	_, err := one(t, answer(400, problemMedia, body)).ApplyPolicy(t.Context(), []byte("x"), "", "")
 	wantError(t, err, "PUT http://a:1/v1/policy", "status 400", "2 mistakes")
 	p := new(Problem)
 	if !errors.As(err, &p) || p.Title != "bad policy" || !slices.Equal(p.Errors, []Finding{{"p.yaml", 3, 7, "unknown field"}}) {
@@ -133,7 +133,7 @@ func TestPolicyTextAndVersionTravelUnchanged(t *testing.T) {
 		got := ""
 		v, err := one(t, sees(200, jsonMedia, `{"version":4}`, func(q *http.Request, body string) {
 			got = q.Method + q.Header.Get("If-Match") + q.Header.Get("Content-Type") + body
-		})).ApplyPolicy(t.Context(), []byte("y"), r[0])
+		})).ApplyPolicy(t.Context(), []byte("y"), r[0], "")
 		if want := "PUT" + r[1] + "application/yamly"; err != nil || v != 4 || got != want {
 			t.Errorf("if-match %q: sent %q, version %d, %v; want %q", r[0], got, v, err, want)
 		}

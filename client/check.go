@@ -61,10 +61,14 @@ type Draw struct {
 
 // Limit is a limit that took part, as it stands after the decision.
 type Limit struct {
-	Name      string `json:"name"`
-	Limit     int64  `json:"limit"`
-	Remaining int64  `json:"remaining"`
-	ResetMS   int64  `json:"reset_ms"` // until it is full again
+	Name       string `json:"name"`
+	Limit      int64  `json:"limit"`
+	Remaining  int64  `json:"remaining"`
+	ResetMS    int64  `json:"reset_ms"`             // until it is full again
+	Meter      string `json:"meter,omitempty"`      // what it counts
+	WindowMS   int64  `json:"window_ms,omitempty"`  // of Limit
+	Shadow     bool   `json:"shadow,omitempty"`     // it only watches
+	Overridden bool   `json:"overridden,omitempty"` // the account has its own numbers
 }
 
 // Step is one line of an explanation.

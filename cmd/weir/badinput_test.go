@@ -82,7 +82,7 @@ func (c *cluster) raw(t *testing.T, method, path, body string) (int, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := http.DefaultClient.Do(r)
+	res, err := c.web.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -29,6 +33,7 @@ func TestMain(m *testing.M) {
 type cluster struct {
 	*fleet
 	ctx     context.Context // ends before the test's own deadline
+	web     *http.Client    // holds what the nodes answer to api/openapi.yaml
 	clients []*client.Client
 }
 
@@ -60,15 +65,27 @@ func startCluster(t *testing.T, n int, extra ...string) *cluster {
 	if err := f.awaitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{fleet: f, ctx: ctx}
+	wires := &http.Transport{MaxIdleConnsPerHost: 64}
+	t.Cleanup(wires.CloseIdleConnections)
+	c := &cluster{fleet: f, ctx: ctx, web: &http.Client{Transport: judged(t, wires)}}
 	for _, p := range f.nodes {
-		one, err := client.New(client.Config{Addr: p.http})
+		one, err := client.New(client.Config{Addr: p.http, HTTPClient: c.web})
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.clients = append(c.clients, one)
 	}
 	return c
+}
+
+// weir runs a command against node i, through a proxy that holds what the node answers to api/openapi.yaml.
+func (c *cluster) weir(t *testing.T, i int, args ...string) outcome {
+	t.Helper()
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: c.nodes[i].http})
+	proxy.Transport = c.web.Transport
+	s := httptest.NewServer(proxy)
+	defer s.Close()
+	return weir(t, append(args, "--addr", s.URL)...)
 }
 
 // check asks node i about a user of the demo domain.

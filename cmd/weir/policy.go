@@ -13,9 +13,14 @@ import (
 )
 
 type policyCommand struct {
-	Check policyCheckCommand `cmd:"" help:"Look for mistakes in a policy file; asks no node."`
-	Apply policyApplyCommand `cmd:"" help:"Put a policy file in force."`
-	Show  policyShowCommand  `cmd:"" help:"Print the policy in force."`
+	Check    policyCheckCommand    `cmd:"" help:"Look for mistakes in a policy file; asks no node."`
+	Test     policyTestCommand     `cmd:"" help:"Run a file of requests and the decisions they should get; asks no node."`
+	Diff     policyDiffCommand     `cmd:"" help:"Show what applying a policy file would change."`
+	Apply    policyApplyCommand    `cmd:"" help:"Put a policy file in force."`
+	Show     policyShowCommand     `cmd:"" help:"Print the policy in force, or an earlier one."`
+	History  policyHistoryCommand  `cmd:"" help:"List the versions that are kept."`
+	Rollback policyRollbackCommand `cmd:"" help:"Put an earlier version in force again."`
+	Import   policyImportCommand   `cmd:"" help:"Make a policy of another service's files; asks no node."`
 }
 
 type policyCheckCommand struct {
@@ -54,6 +59,7 @@ type checkedFile struct {
 type policyApplyCommand struct {
 	File    string `arg:"" help:"The YAML file."`
 	IfMatch string `placeholder:"VERSION" help:"Replace only this version, so that nobody's change is lost."`
+	Note    string `placeholder:"TEXT" help:"A note for the history."`
 }
 
 // Help is what `weir policy apply -h` adds to the flags.
@@ -61,7 +67,9 @@ func (policyApplyCommand) Help() string {
 	return `Examples:
 
     weir policy apply weir.yaml
-    weir policy apply weir.yaml --if-match 3`
+    weir policy apply weir.yaml --if-match 3 --note "double the free plan"
+
+Buckets of limits that did not change, or only in their numbers, keep what they owe; weir policy diff tells.`
 }
 
 // Run sends the file; what the cluster finds wrong with it is printed line by line.
@@ -74,7 +82,7 @@ func (c *policyApplyCommand) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	version, err := weir.ApplyPolicy(ctx, text, c.IfMatch)
+	version, err := weir.ApplyPolicy(ctx, text, c.IfMatch, c.Note)
 	if p := new(client.Problem); errors.As(err, &p) && len(p.Errors) > 0 {
 		return fmt.Errorf("%s cannot be a policy:\n%s", c.File, findingsText(c.File, p.Errors))
 	}
@@ -99,25 +107,28 @@ func findingsText(file string, all []client.Finding) string {
 	return strings.Join(lines, "\n")
 }
 
-type policyShowCommand struct{}
+type policyShowCommand struct {
+	Version uint64 `placeholder:"N" help:"An earlier version; weir policy history lists them."`
+}
 
 // Help is what `weir policy show -h` adds to the flags.
 func (policyShowCommand) Help() string {
 	return `Examples:
 
     weir policy show
+    weir policy show --version 3
     weir policy show > now.yaml    # the version goes to the terminal, the text to the file`
 }
 
 // Run prints the policy as it was written.
-func (policyShowCommand) Run(ctx context.Context, s *shell) error {
+func (c policyShowCommand) Run(ctx context.Context, s *shell) error {
 	weir, err := s.client()
 	if err != nil {
 		return err
 	}
-	text, version, err := weir.PolicyText(ctx)
+	text, version, err := policyText(ctx, weir, c.Version)
 	if err != nil {
-		return fmt.Errorf("no policy: %w", err)
+		return err
 	}
 	if s.Output == "json" {
 		return show(s, policyVersion{Version: version, Text: string(text)}, nil)
@@ -127,4 +138,20 @@ func (policyShowCommand) Run(ctx context.Context, s *shell) error {
 		return fmt.Errorf("print the policy: %w", err)
 	}
 	return nil
+}
+
+// policyText returns a version's text; version 0 is the one in force.
+func policyText(ctx context.Context, weir *client.Client, version uint64) ([]byte, uint64, error) {
+	if version == 0 {
+		text, version, err := weir.PolicyText(ctx)
+		if err != nil {
+			return nil, 0, fmt.Errorf("no policy: %w", err)
+		}
+		return text, version, nil
+	}
+	text, err := weir.PolicyTextAt(ctx, version)
+	if err != nil {
+		return nil, 0, fmt.Errorf("no policy: %w", err)
+	}
+	return text, version, nil
 }

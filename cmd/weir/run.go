@@ -28,15 +28,20 @@ var (
 type commandLine struct {
 	Global globals `embed:""`
 
-	Dev     devCommand     `cmd:"" help:"Start three nodes on this machine to try Weir out."`
-	Demo    demoCommand    `cmd:"" help:"Watch limits, grants and credit run out while a node is killed."`
-	Serve   serveCommand   `cmd:"" help:"Run one node of a cluster."`
-	Check   checkCommand   `cmd:"" help:"Ask whether a request may go on."`
-	Members membersCommand `cmd:"" help:"List the nodes of the cluster."`
-	Home    homeCommand    `cmd:"" help:"Show which node decides for an account."`
-	Policy  policyCommand  `cmd:"" help:"Check, apply or show the policy."`
-	Credits creditsCommand `cmd:"" help:"Open accounts, grant, debit, show balances."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Dev      devCommand      `cmd:"" help:"Start three nodes on this machine to try Weir out."`
+	Demo     demoCommand     `cmd:"" help:"Watch limits, grants and credit run out while a node is killed."`
+	Serve    serveCommand    `cmd:"" help:"Run one node of a cluster."`
+	Check    checkCommand    `cmd:"" help:"Ask whether a request may go on."`
+	Limits   limitsCommand   `cmd:"" help:"Show how an account stands with its limits."`
+	Override overrideCommand `cmd:"" help:"Give one account its own numbers for a limit."`
+	Block    blockCommand    `cmd:"" help:"Refuse everything of an account."`
+	Unblock  unblockCommand  `cmd:"" help:"End a block."`
+	Reset    resetCommand    `cmd:"" help:"Start an account's limits afresh."`
+	Members  membersCommand  `cmd:"" help:"List the nodes of the cluster."`
+	Home     homeCommand     `cmd:"" help:"Show which node decides for an account."`
+	Policy   policyCommand   `cmd:"" help:"Check, test, compare, apply, show or roll back the policy."`
+	Credits  creditsCommand  `cmd:"" help:"Open accounts, grant, debit, show balances."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
 type globals struct {

@@ -108,6 +108,15 @@ func TestWrongCallsExitWith64AndSayWhy(t *testing.T) {
 		{"credits grant alice promo 0.0000001", "6 digits"},
 		{"credits debit alice", "amount"},
 		{"serve --voter perhaps", "--voter"},
+		{"override set alice user-rpm", "term=value"},
+		{"override set alice user-rpm rate", `term "rate": expected name=value`},
+		{"override set alice user-rpm speed=5", `term "speed": expected rate, burst, limit or window`},
+		{"override set alice user-rpm burst=0", "expected a whole number from 1"},
+		{"override set alice user-rpm rate=1/s --for 1h --until 2027-01-01T00:00:00Z", "--until and --for can't be used together"},
+		{"block alice --for 10ms", "a second or more"},
+		{"block alice --for=-1d", "a second or more"},
+		{"policy rollback x", "version"},
+		{"policy import nginx x", "nginx"},
 		{"serve --log-level loud", "--log-level"},
 		{"serve --config /none/such.yaml", "read --config"},
 	}
@@ -119,12 +128,14 @@ func TestWrongCallsExitWith64AndSayWhy(t *testing.T) {
 func TestHelpOfEveryCommandHasExamples(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{
-		"dev", "serve", "check", "members", "home", "policy check", "policy apply", "policy show",
+		"dev", "serve", "check", "members", "home", "limits", "block", "unblock", "reset",
+		"override set", "override unset", "override list", "policy check", "policy test", "policy diff", "policy apply", "policy show",
+		"policy history", "policy rollback", "policy import envoy",
 		"credits open", "credits grant", "credits debit", "credits balance",
 	} {
 		weir(t, append(strings.Fields(command), "-h")...).want(t, exitOK, "Usage: weir "+command, "Examples:", "\n    weir "+command)
 	}
-	weir(t, "--help").want(t, exitOK, "Usage: weir <command>", "weir dev", "  credits balance    Show", "$WEIR_ADDR")
+	weir(t, "--help").want(t, exitOK, "Usage: weir <command>", "weir dev", "  credits balance        Show", "$WEIR_ADDR")
 	weir(t, "demo", "-h").want(t, exitOK, "kill -9", "Exit code: 0")
 	weir(t, "serve", "-h").want(t, exitOK, "--name", "--data-dir", `--http-addr="127.0.0.1:8080"`, `--grpc-addr="127.0.0.1:8081"`,
 		`--gossip-addr="127.0.0.1:7946"`, `--peer-addr="127.0.0.1:7947"`, "--advertise", "--join", "--bootstrap-expect=N", "--voter",
