@@ -212,3 +212,51 @@ func TestSweepFreesLogsAndSlots(t *testing.T) {
 		t.Errorf("%d left, room for %d runs", s.Len(), len(s.partitions[0].table.runs.all))
 	}
 }
+
+func TestSlidingWindowGivesBackToTheWindowThatTook(t *testing.T) {
+	t.Parallel()
+	l := &Limit{Algorithm: SlidingWindow, Count: 100, Period: time.Minute}
+	begin := start - start%int64(time.Minute)
+	for _, c := range []struct {
+		into time.Duration
+		want int64
+	}{{0, 90}, {time.Minute, 95}, {2 * time.Minute, 100}} { // half of what is left of the window before counts
+		s := NewStore(DefaultConfig())
+		admits(t, s, begin, l, 1, 10, Taken)
+		takes := one(l, 1, 30)
+		s.Take(0, begin, takes)
+		s.Return(0, begin+int64(c.into), takes)
+		room(t, s, begin+int64(c.into)+int64(min(c.into, time.Minute))/2, l, 1, c.want)
+	}
+	s := NewStore(DefaultConfig())
+	admits(t, s, begin, l, 1, 40, Taken)
+	next := begin + int64(time.Minute)
+	admits(t, s, next, l, 1, 20, Taken)
+	s.Refund(0, next, one(l, 1, 50))
+	room(t, s, next, l, 1, 90)
+}
+
+func TestRoomOfRunsFollowsThem(t *testing.T) {
+	t.Parallel()
+	s := NewStore(DefaultConfig())
+	long, short := &Limit{Algorithm: RollingLog, Count: 9, Period: time.Hour}, &Limit{Algorithm: RollingLog, Count: 9, Period: time.Second}
+	for i := range int64(2) {
+		for k := range uint64(2000) {
+			l := short
+			if k%100 == 0 {
+				l = long
+			}
+			admits(t, s, start+i, l, k, 4-i, Taken)
+		}
+	}
+	for range 500 {
+		s.sweep(0, start+int64(time.Minute))
+	}
+	if n := len(s.partitions[0].table.runs.all); s.Len() != 20*4 || n > 300 {
+		t.Errorf("%d left, room for %d runs", s.Len(), n)
+	}
+	for k := uint64(0); k < 2000; k += 100 {
+		room(t, s, start+int64(time.Minute), long, k, 2)
+		room(t, s, start+int64(time.Hour), long, k, 6)
+	}
+}

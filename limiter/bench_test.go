@@ -4,6 +4,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,9 +31,9 @@ func warmStore(keys uint64, limit *Limit, start int64) (*Store, Hasher) {
 	return s, h
 }
 
-// floor is the least that a store of buckets can do: it hashes the key, locks the partition, and reads, changes and writes
+// flatTable is the least that a store of buckets can do: it hashes the key, locks the partition, and reads, changes and writes
 // the key's entry of one flat table of the same size, by linear probing. It decides nothing and never grows.
-type floor struct {
+type flatTable struct {
 	locks [partitions]struct {
 		sync.Mutex
 		_ [56]byte
@@ -37,15 +41,15 @@ type floor struct {
 	slots []entry
 }
 
-func newFloor(s *Store) *floor {
+func newFloor(s *Store) *flatTable {
 	n := 0
 	for i := range s.partitions {
 		n += s.partitions[i].table.pages() * pageLen
 	}
-	return &floor{slots: make([]entry, n)}
+	return &flatTable{slots: make([]entry, n)}
 }
 
-func (f *floor) take(p uint16, k Key, now int64) {
+func (f *flatTable) take(p uint16, k Key, now int64) {
 	l := &f.locks[p]
 	l.Lock()
 	defer l.Unlock()
@@ -66,7 +70,7 @@ func (f *floor) take(p uint16, k Key, now int64) {
 // BenchmarkTakeAgainstFloor takes turns between the store and the floor, so that both have the machine as it is.
 func BenchmarkTakeAgainstFloor(b *testing.B) {
 	start := time.Now().UnixNano()
-	limit := &Limit{Algorithm: TokenBucket, Count: 60_000, Period: time.Hour, Burst: 1 << 30}
+	limit := &Limit{Algorithm: TokenBucket, Count: 60, Period: time.Hour, Burst: 1 << 30}
 	for _, keys := range []uint64{1_000, 1_000_000} {
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
 			s, h := warmStore(keys, limit, start)
@@ -108,7 +112,7 @@ func BenchmarkTakeAgainstFloor(b *testing.B) {
 func BenchmarkTake(b *testing.B) {
 	start := time.Now().UnixNano()
 	for _, limit := range []*Limit{
-		{Algorithm: TokenBucket, Count: 60_000, Period: time.Hour, Burst: 1 << 30},
+		{Algorithm: TokenBucket, Count: 60, Period: time.Hour, Burst: 1 << 30},
 		{Algorithm: FixedWindow, Count: 1 << 40, Period: time.Hour},
 	} {
 		for _, keys := range []uint64{1_000, 1_000_000} {
@@ -148,21 +152,107 @@ func BenchmarkTakeThreeLimits(b *testing.B) {
 	}
 }
 
-func BenchmarkTakeParallel(b *testing.B) {
+// BenchmarkTakeOnCores reports how many times the takes of one core two make.
+func BenchmarkTakeOnCores(b *testing.B) {
 	start := time.Now().UnixNano()
-	limit := &Limit{Algorithm: TokenBucket, Count: 60_000, Period: time.Hour, Burst: 1 << 30}
-	s, h := warmStore(1000, limit, start)
-	var turn atomic.Uint64
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		var room [20]byte
-		i := turn.Add(1) * 1_000_003
-		for pb.Next() {
-			i += 7919
-			takes := [1]Take{{Key: h.Key(keyText(&room, i%1000)), Limit: limit, Cost: 1}}
-			s.Take(uint16(i%1000), start+int64(i)/100, takes[:])
+	limit := &Limit{Algorithm: TokenBucket, Count: 60, Period: time.Hour, Burst: 1 << 30}
+	const keys = 1_000_000
+	s, h := warmStore(keys, limit, start)
+	one := 0.0
+	for _, cores := range []int{1, 2} {
+		b.Run(fmt.Sprintf("cores=%d", cores), func(b *testing.B) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
+			var turn atomic.Uint64
+			b.RunParallel(func(pb *testing.PB) {
+				var room [20]byte
+				i := turn.Add(1) * 1_000_003
+				for pb.Next() {
+					i += 7919
+					takes := [1]Take{{Key: h.Key(keyText(&room, i%keys)), Limit: limit, Cost: 1}}
+					s.Take(uint16(i%keys%partitions), start, takes[:])
+				}
+			})
+			rate := float64(b.N) / b.Elapsed().Seconds()
+			if cores == 1 {
+				one = rate
+			}
+			b.ReportMetric(rate/one, "x-one-core")
+		})
+	}
+}
+
+// resident is the process's memory in bytes.
+func resident(b *testing.B) float64 {
+	b.Helper()
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Skip(err)
+	}
+	var size, pages float64
+	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
+		b.Fatal(err)
+	}
+	return pages * float64(os.Getpagesize())
+}
+
+// BenchmarkMemory fills a store under the collector's usual regime, garbage included, and then makes garbage while takes
+// go on, to see the collector's pauses. Run it with -benchtime 1x, each size in a process of its own.
+func BenchmarkMemory(b *testing.B) {
+	limit := &Limit{Algorithm: TokenBucket, Count: 60, Period: time.Hour, Burst: 1 << 30}
+	for _, keys := range []uint64{1_000_000, 10_000_000} {
+		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+			if testing.Short() {
+				b.Skip("it takes a while, and a lot of memory")
+			}
+			start := time.Now().UnixNano()
+			for b.Loop() {
+				debug.FreeOSMemory()
+				before := resident(b)
+				s, h := NewStore(Config{BucketsMax: 1 << 24}), NewHasher([16]byte{1})
+				var room [20]byte
+				take := func(i uint64) {
+					takes := [1]Take{{Key: h.Key(keyText(&room, i)), Limit: limit, Cost: 1}}
+					s.Take(uint16(i%partitions), start, takes[:])
+				}
+				for i := range keys {
+					take(i)
+				}
+				b.ReportMetric((resident(b)-before)/float64(keys), "B/key")
+				paused := pauses()
+				var garbage [64][]byte
+				for i := range uint64(4_000_000) {
+					take(i * 7919 % keys)
+					garbage[i%64] = make([]byte, 4096)
+				}
+				n, p99 := since(paused, pauses())
+				b.ReportMetric(float64(n), "pauses")
+				b.ReportMetric(p99*1e6, "p99-pause-us")
+				if s.Len() != int64(keys) || len(garbage[0]) == 0 {
+					b.Fatalf("%d buckets", s.Len())
+				}
+			}
+		})
+	}
+}
+
+func pauses() *metrics.Float64Histogram {
+	sample := []metrics.Sample{{Name: "/sched/pauses/total/gc:seconds"}}
+	metrics.Read(sample)
+	return sample[0].Value.Float64Histogram()
+}
+
+// since returns how many pauses came between, and the bound that 99% of them are below.
+func since(before, after *metrics.Float64Histogram) (n uint64, p99 float64) {
+	for i := range after.Counts {
+		n += after.Counts[i] - before.Counts[i]
+	}
+	seen := uint64(0)
+	for i := range after.Counts {
+		if seen += after.Counts[i] - before.Counts[i]; 100*seen >= 99*n {
+			return n, after.Buckets[i+1]
 		}
-	})
+	}
+	return n, 0
 }
 
 func BenchmarkKey(b *testing.B) {

@@ -29,7 +29,7 @@ func TestTableHoldsWhatAMapHolds(t *testing.T) {
 			switch rapid.IntRange(0, 30).Draw(t, "op") {
 			case 0:
 				now += rapid.Int64Range(0, 200).Draw(t, "step")
-				had := tb.len
+				had := int(tb.len)
 				for range tb.pages() { // a page at a time, and merging: no more than all of them
 					tb.sweep(now*msNs, false)
 				}
@@ -39,7 +39,7 @@ func TestTableHoldsWhatAMapHolds(t *testing.T) {
 						had--
 					}
 				}
-				if tb.len != had {
+				if int(tb.len) != had {
 					t.Fatalf("%d are left, want %d", tb.len, had)
 				}
 			case 1:
@@ -54,7 +54,7 @@ func TestTableHoldsWhatAMapHolds(t *testing.T) {
 				e.setWindow(b.ends*msNs, b.units)
 				twin[k] = b
 			}
-			if tb.len != len(twin) {
+			if int(tb.len) != len(twin) {
 				t.Fatalf("%d entries, want %d", tb.len, len(twin))
 			}
 		}

@@ -200,6 +200,46 @@ func TestChunkThatHasNoRoomChangesNothing(t *testing.T) {
 	}
 }
 
+func TestChunkIsDecodedStrictly(t *testing.T) {
+	t.Parallel()
+	head := []byte{chunkVersion, 0, 0, 0}
+	low, high := make([]byte, 12), append(make([]byte, 11), 1)
+	if follows(0, 0, place(0, 1<<24), 1<<24) {
+		low, high = high, low
+	}
+	tokens, window := []byte{0, 5, 0}, []byte{1, 5, 0}
+	chunkOf := func(parts ...[]byte) []byte { return slices.Concat(append([][]byte{head}, parts...)...) }
+	for name, c := range map[string]struct {
+		b     []byte
+		valid bool
+	}{
+		"no bucket":        {head, true},
+		"two":              {chunkOf(low, tokens, high, window), true},
+		"a run":            {chunkOf(low, []byte{2, 1, 5, 2}), true},
+		"the rest":         {chunkOf(low, []byte{3, 1, 5, 2}, high, tokens), true},
+		"empty":            {nil, false},
+		"other version":    {[]byte{chunkVersion + 1, 0, 0, 0}, false},
+		"short head":       {head[:3], false},
+		"long varint":      {[]byte{chunkVersion, 0x80, 0, 0, 0}, false},
+		"cut key":          {chunkOf(low[:5]), false},
+		"cut state":        {chunkOf(low, tokens[:2]), false},
+		"other kind":       {chunkOf(low, []byte{4, 1, 1}), false},
+		"no debt":          {chunkOf(low, []byte{0, 0, 0}), false},
+		"wrong order":      {chunkOf(high, tokens, low, tokens), false},
+		"twice":            {chunkOf(low, tokens, low, tokens), false},
+		"a rest of others": {chunkOf(low, tokens, high, []byte{3, 1, 5, 2}), false},
+		"no runs":          {chunkOf(low, []byte{2, 0}), false},
+		"run of nothing":   {chunkOf(low, []byte{2, 1, 5, 0}), false},
+		"run that ended":   {chunkOf(low, []byte{2, 1, 0, 2}), false},
+		"zero slot":        {chunkOf(low, []byte{2, 1, 5, 3}, make([]byte, 16)), false},
+		"long debt":        {chunkOf(low, []byte{0, 0x85, 0, 0}), false},
+	} {
+		if _, err := decodeChunk(c.b); (err == nil) != c.valid || err != nil && !errors.Is(err, ErrChunk) {
+			t.Errorf("%s: %v, want valid %v", name, err, c.valid)
+		}
+	}
+}
+
 // FuzzChunk sends any bytes: what is accepted must be written again the same way, and leave a store that works.
 func FuzzChunk(f *testing.F) {
 	home := NewStore(DefaultConfig())

@@ -32,6 +32,25 @@ func TestLimitValidate(t *testing.T) {
 		{Limit{Algorithm: TokenBucket, Count: 1, Period: time.Second, Burst: math.MaxInt64}, false},
 		{Limit{Algorithm: FixedWindow, Count: 0, Period: time.Second}, false},
 		{Limit{Algorithm: FixedWindow, Count: 1, Period: time.Second, Burst: 1}, false},
+		{Limit{Algorithm: TokenBucket, Count: 1<<32 - 1, Period: days, Burst: 1}, true},
+		{Limit{Algorithm: TokenBucket, Count: 1<<32 + 1, Period: days, Burst: 1}, false},
+		{Limit{Algorithm: TokenBucket, Count: 10_000_000_000, Period: days, Burst: 1}, true},
+		{Limit{Algorithm: TokenBucket, Count: 10_000_000_000, Period: days + 1, Burst: 1}, false},
+		{Limit{Algorithm: TokenBucket, Count: 1 << 32 * 1_000_000, Period: 3660 * days, Burst: 1}, false},
+		{Limit{Algorithm: FixedWindow, Count: 1, Period: time.Second + 1}, false},
+		{Limit{Algorithm: FixedWindow, Count: 1 << 47, Period: 3660 * days}, true},
+		{Limit{Algorithm: FixedWindow, Count: 1<<47 + 1, Period: 3660 * days}, false},
+		{Limit{Algorithm: FixedWindow, Count: 1, Period: time.Second, Zone: time.UTC}, false},
+		{Limit{Algorithm: SlidingWindow, Count: 1, Period: time.Second}, true},
+		{Limit{Algorithm: SlidingWindow, Count: 1, Period: time.Second, Calendar: Week}, false},
+		{Limit{Algorithm: RollingLog, Count: 1, Period: time.Second}, true},
+		{Limit{Algorithm: RollingLog, Count: 1, Period: time.Second, Cold: 3}, false},
+		{Limit{Algorithm: CalendarWindow, Count: 1 << 47, Calendar: Year, Zone: time.UTC}, true},
+		{Limit{Algorithm: CalendarWindow, Count: 1, Calendar: Year + 1}, false},
+		{Limit{Algorithm: CalendarWindow, Count: 1, Period: time.Second}, false},
+		{Limit{Algorithm: CalendarWindow, Count: 1, Burst: 1}, false},
+		{Limit{Algorithm: Concurrency, Count: 10_000, Period: time.Second}, true},
+		{Limit{Algorithm: Concurrency, Count: 10_001, Period: time.Second}, false},
 	} {
 		if err := c.limit.Validate(); (err == nil) != c.valid || err != nil && !errors.Is(err, ErrLimit) {
 			t.Errorf("%+v: %v, want valid %v", c.limit, err, c.valid)
@@ -57,6 +76,9 @@ func TestShareRoundsDownAndMayAdmitNothing(t *testing.T) {
 			t.Errorf("Share(%d) = %+v, want %+v", c.n, got, c.want)
 		}
 	}
+	if got := (Limit{Algorithm: TokenBucket, Count: 20_000_000_000, Period: 24 * time.Hour, Burst: 9}).Share(3); got.Count != 6_666_000_000 || got.Validate() != nil {
+		t.Errorf("a third of 20e9 a day is %d: %v", got.Count, got.Validate())
+	}
 	for _, l := range []Limit{bucket.Share(21), bucket.Share(61), Limit{Algorithm: FixedWindow, Count: 3, Period: time.Second}.Share(4)} {
 		s := NewStore(DefaultConfig())
 		takes := []Take{{Limit: &l, Cost: 1}}
@@ -75,8 +97,11 @@ func TestShareRoundsDownAndMayAdmitNothing(t *testing.T) {
 func TestWordsOfEnums(t *testing.T) {
 	t.Parallel()
 	for got, want := range map[string]string{
-		TokenBucket.String(): "token_bucket", FixedWindow.String(): "fixed_window", Algorithm(9).String(): "algorithm(9)",
-		Refused.String(): "refused", Taken.String(): "taken", Spilled.String(): "spilled", Full.String(): "full", Outcome(9).String(): "outcome(9)",
+		TokenBucket.String(): "token_bucket", FixedWindow.String(): "fixed_window", SlidingWindow.String(): "sliding_window",
+		RollingLog.String(): "rolling_log", CalendarWindow.String(): "calendar_window", Concurrency.String(): "concurrency",
+		Day.String(): "day", Week.String(): "week", Month.String(): "month", Year.String(): "year", Calendar(9).String(): "calendar(9)",
+		Algorithm(9).String(): "algorithm(9)",
+		Refused.String():      "refused", Taken.String(): "taken", Spilled.String(): "spilled", Full.String(): "full", Outcome(9).String(): "outcome(9)",
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

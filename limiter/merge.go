@@ -18,6 +18,12 @@ var (
 // mergedMax bounds the exports that a partition remembers to have merged.
 const mergedMax = 16
 
+// imports is what a partition knows of the exports it got chunks of.
+type imports struct {
+	merged   []merged // the latest last
+	restored restored
+}
+
 // merged is an export that is being merged, or was.
 type merged struct{ source, next uint64 }
 
@@ -56,7 +62,7 @@ func (s *Store) Restore(p uint16, now int64, b []byte) error {
 		return fmt.Errorf("restore partition %d: %w", p, err)
 	}
 	return s.absorb(p, now, &c, func(pt *partition) (bool, error) { return pt.restores(c.sequence, c.number) }, func(pt *partition) {
-		pt.restored = restored{c.sequence, c.number + 1}
+		pt.imports.restored = restored{c.sequence, c.number + 1}
 		for i := range c.records {
 			if r := &c.records[i]; r.kind != more {
 				pt.table.remove(r.key())
@@ -81,6 +87,9 @@ func (s *Store) tryAbsorb(p uint16, now int64, c *chunk, due func(*partition) (b
 	pt := &s.partitions[p]
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
+	if pt.imports == nil {
+		pt.imports = &imports{}
+	}
 	if is, err := due(pt); !is {
 		return err
 	}
@@ -109,7 +118,7 @@ func (c *chunk) room() (n int64) {
 func (pt *partition) merges(source, number uint64) (bool, error) {
 	next := uint64(0)
 	if i := pt.source(source); i >= 0 {
-		next = pt.merged[i].next
+		next = pt.imports.merged[i].next
 	}
 	if number > next {
 		return false, fmt.Errorf("%w: number %d of source %d, want %d", ErrGap, number, source, next)
@@ -118,22 +127,22 @@ func (pt *partition) merges(source, number uint64) (bool, error) {
 }
 
 func (pt *partition) source(id uint64) int {
-	return slices.IndexFunc(pt.merged, func(m merged) bool { return m.source == id })
+	return slices.IndexFunc(pt.imports.merged, func(m merged) bool { return m.source == id })
 }
 
 // markMerged remembers the source as the latest.
 func (pt *partition) markMerged(source, number uint64) {
 	if i := pt.source(source); i >= 0 {
-		pt.merged = slices.Delete(pt.merged, i, i+1)
-	} else if len(pt.merged) == mergedMax {
-		pt.merged = slices.Delete(pt.merged, 0, 1)
+		pt.imports.merged = slices.Delete(pt.imports.merged, i, i+1)
+	} else if len(pt.imports.merged) == mergedMax {
+		pt.imports.merged = slices.Delete(pt.imports.merged, 0, 1)
 	}
-	pt.merged = append(pt.merged, merged{source, number + 1})
+	pt.imports.merged = append(pt.imports.merged, merged{source, number + 1})
 }
 
 func (pt *partition) restores(sequence, number uint64) (bool, error) {
 	next := uint64(0)
-	switch r := &pt.restored; {
+	switch r := &pt.imports.restored; {
 	case sequence < r.sequence:
 		return false, nil
 	case sequence == r.sequence:

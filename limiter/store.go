@@ -11,7 +11,7 @@ const partitions = 4096
 
 const (
 	// sweepEvery is how many operations of a partition pay for sweeping a page of another one, which may be idle.
-	sweepEvery = 32
+	sweepEvery = 128
 	// reclaimSteps bounds the pages that one operation looks at when the store is at its bound.
 	reclaimSteps = 512
 )
@@ -87,8 +87,10 @@ func (s *Store) tryCheck(p uint16, asked int64, takes []Take, commit bool, short
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	now := max(asked, pt.seen)
+	held := true // all buckets: then none is added or removed
 	for i := range takes {
 		pt.load(&takes[i], now)
+		held = held && takes[i].held != nil
 	}
 	o = weigh(now, takes, short)
 	added := news(takes)
@@ -104,16 +106,20 @@ func (s *Store) tryCheck(p uint16, asked int64, takes []Take, commit bool, short
 		}
 		return o, false
 	}
-	size := pt.size()
 	pt.seen = now
-	pt.commit(now, asked, takes, o)
+	if held {
+		pt.commit(now, asked, takes, o)
+	} else {
+		size := pt.size()
+		pt.commit(now, asked, takes, o)
+		if added > 0 {
+			pt.table.sweep(now, pt.cold)
+		}
+		s.recount(pt, size+added)
+	}
 	for i := range takes {
 		takes[i].held = nil // it is good under the lock only
 	}
-	if added > 0 {
-		pt.table.sweep(now, pt.cold)
-	}
-	s.recount(pt, size+added)
 	pt.ops++
 	return o, pt.ops%sweepEvery == 0
 }
@@ -177,7 +183,7 @@ func (s *Store) Drop(p uint16) {
 	defer pt.mu.Unlock()
 	s.buckets.Add(-pt.size())
 	pt.table, pt.cold, pt.coldSince, pt.seen = table{}, false, 0, 0
-	pt.merged, pt.restored = nil, restored{}
+	pt.imports = nil
 }
 
 // Len returns how many buckets the store holds, those not swept yet included.

@@ -5,9 +5,10 @@ package limiter
 // the table, a page that is split is used again as it is, and memory follows what is live. The collector sees one pointer a page.
 type table struct {
 	dir   []*page // by the top bits of the key's hash; a page whose depth is less than the table's stands there repeatedly
-	depth uint8   // len(dir) = 2^depth
-	len   int
-	hand  int // the place in dir that is swept next
+	len   int32
+	hand  int32    // the place in dir that is swept next
+	depth uint8    // len(dir) = 2^depth
+	root  [8]*page // the first room of dir, in the cache line after the lock that a take has just locked
 	runs  arena
 }
 
@@ -58,7 +59,7 @@ func (t *table) find(k Key) *entry {
 // insert adds the key, which the table must not hold, and returns its entry: the caller sets the state at once.
 func (t *table) insert(k Key) *entry {
 	if len(t.dir) == 0 {
-		t.dir = []*page{{}}
+		t.dir = append(t.root[:0], &page{})
 	}
 	at := k.place()
 	p := t.page(at)
@@ -88,12 +89,16 @@ func (t *table) split(at uint64) {
 		panic("limiter: keys are not hashes")
 	}
 	if old.depth == t.depth {
-		dir := make([]*page, 0, 2*len(t.dir))
-		for _, p := range t.dir {
-			dir = append(dir, p, p)
+		from := t.dir
+		if 2*len(from) > len(t.root) {
+			t.dir = make([]*page, 2*len(from))
+		} else {
+			t.dir = t.root[:2*len(from)]
 		}
-		t.dir, t.hand = dir, 2*t.hand
-		t.depth++
+		for i := len(from) - 1; i >= 0; i-- { // from the end: they may share their room
+			t.dir[2*i], t.dir[2*i+1] = from[i], from[i]
+		}
+		t.depth, t.hand = t.depth+1, 2*t.hand
 	}
 	first, n := t.span(int(at>>(64-t.depth)), old)
 	upper := &page{depth: old.depth + 1}
@@ -147,13 +152,13 @@ func (t *table) sweep(now int64, cold bool) {
 	if len(t.dir) == 0 {
 		return
 	}
-	if t.hand >= len(t.dir) {
+	if int(t.hand) >= len(t.dir) {
 		t.hand = 0
 	}
 	p := t.dir[t.hand]
-	first, n := t.span(t.hand, p)
-	t.hand = first + n
-	dead := 0
+	first, n := t.span(int(t.hand), p)
+	t.hand = int32(first + n)
+	dead := int32(0)
 	for i := range p.slots {
 		e := &p.slots[i]
 		if e.word == 0 || !e.dead(now, cold) {
@@ -199,12 +204,15 @@ func (t *table) merge(first int, p *page) {
 		t.dir[i] = p
 	}
 	for t.depth > 0 && t.shallow() {
-		dir := make([]*page, 0, len(t.dir)/2)
-		for i := 0; i < len(t.dir); i += 2 {
-			dir = append(dir, t.dir[i])
+		from, n := t.dir, len(t.dir)/2
+		if t.dir = t.root[:]; n > len(t.root) {
+			t.dir = make([]*page, n)
 		}
-		t.dir, t.hand = dir, t.hand/2
-		t.depth--
+		for i := range n {
+			t.dir[i] = from[2*i]
+		}
+		clear(t.dir[n:])
+		t.dir, t.depth, t.hand = t.dir[:n], t.depth-1, t.hand/2
 	}
 }
 
