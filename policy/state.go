@@ -19,7 +19,7 @@ func (p *plan) decision() Decision {
 		_, own := p.special.bound(l.name, p.at)
 		d.Limits = append(d.Limits, LimitState{
 			Name: l.name, Limit: t.Limit.Count, Window: window(t.Limit), Meter: p.domain.meters[l.meter],
-			Remaining: t.Remaining, Reset: t.Reset, Wait: max(t.Wait, 0), Refused: t.Refused,
+			Remaining: t.Remaining, Reset: t.Reset, Wait: t.Wait, Refused: t.Refused,
 			Shadow: t.Shadow, Overridden: own,
 		})
 		if p.explain {

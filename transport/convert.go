@@ -211,8 +211,11 @@ func millis(ms int64) time.Duration {
 
 // millisUp rounds up: a wait that is cut short would be a lie.
 func millisUp(d time.Duration) int64 {
-	if d <= 0 {
-		return int64(d / time.Millisecond)
+	if d < 0 {
+		return -1 // never
+	}
+	if d == 0 {
+		return 0
 	}
 	return int64((d-1)/time.Millisecond) + 1
 }

@@ -59,7 +59,7 @@ func TestHintsSurviveTheWire(t *testing.T) {
 }
 
 func TestMillisRoundUpAndDoNotOverflow(t *testing.T) {
-	for in, want := range map[time.Duration]int64{0: 0, 1: 1, time.Millisecond: 1, time.Millisecond + 1: 2, math.MaxInt64: math.MaxInt64/1_000_000 + 1} {
+	for in, want := range map[time.Duration]int64{-1: -1, -time.Hour: -1, 0: 0, 1: 1, time.Millisecond: 1, time.Millisecond + 1: 2, math.MaxInt64: math.MaxInt64/1_000_000 + 1} {
 		if got := millisUp(in); got != want {
 			t.Errorf("millisUp(%d) = %d, want %d", in, got, want)
 		}

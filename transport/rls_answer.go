@@ -83,7 +83,7 @@ func (a *asked) status(now time.Time) *descriptorStatus {
 	if a.over() {
 		st.Code = rlsv3.RateLimitResponse_OVER_LIMIT
 	}
-	l, known := tight(a.decision)
+	l, known := tight(a.decision, a.native)
 	if a.native {
 		if known {
 			st.CurrentLimit = boundOf(l)
@@ -93,13 +93,16 @@ func (a *asked) status(now time.Time) *descriptorStatus {
 		return st
 	}
 	st.CurrentLimit = a.bound()
+	window := int64(time.Duration(a.multiple) * a.unit.Window() / time.Second)
 	if known {
 		st.LimitRemaining = narrow(l.Remaining)
-		if l.Overridden {
-			st.CurrentLimit.RequestsPerUnit = narrow(l.Limit)
+		if l.Overridden { // for this account, with a window of its own perhaps
+			name := st.CurrentLimit.Name
+			st.CurrentLimit = boundOf(l)
+			st.CurrentLimit.Name = name
+			window = max(1, int64(l.Window/time.Second))
 		}
 	}
-	window := int64(time.Duration(a.multiple) * a.unit.Window() / time.Second)
 	st.DurationUntilReset = &durationpb.Duration{Seconds: window - now.Unix()%window}
 	return st
 }
@@ -138,16 +141,19 @@ func boundOf(l policy.LimitState) *currentLimit {
 }
 
 // tight returns the limit that refused, else the one with least left.
-func tight(d policy.Decision) (l policy.LimitState, known bool) {
-	for i, s := range d.Limits {
+func tight(d policy.Decision, native bool) (l policy.LimitState, known bool) {
+	for _, s := range d.Limits {
+		if native && s.Shadow {
+			continue // it limits nobody; a rule of Envoy's in shadow_mode tells its numbers all the same
+		}
 		if d.Refusing != "" && s.Name == d.Refusing {
 			return s, true
 		}
-		if i == 0 || s.Remaining < l.Remaining {
-			l = s
+		if !known || s.Remaining < l.Remaining {
+			l, known = s, true
 		}
 	}
-	return l, len(d.Limits) > 0
+	return l, known
 }
 
 func narrow(n int64) uint32 { return uint32(min(max(n, 0), math.MaxUint32)) }

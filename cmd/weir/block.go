@@ -120,13 +120,7 @@ func standingText(w io.Writer, all client.Standing) {
 	}
 	fmt.Fprintln(w, "LIMIT\tLEFT\tOF\tMETER\tFULL IN\tNOTE")
 	for _, l := range all.Limits {
-		note := ""
-		if l.Overridden {
-			note = "overridden"
-		}
-		if l.Shadow {
-			note = commaed(note, "shadow")
-		}
+		note := limitNote(l)
 		full := "-"
 		if l.ResetMS >= 0 {
 			full = milliseconds(l.ResetMS)
@@ -134,6 +128,18 @@ func standingText(w io.Writer, all client.Standing) {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%s\t%s\t%s\n", l.Name, l.Remaining, l.Limit, orDash(l.Meter), full, orDash(note))
 	}
 	fmt.Fprintf(w, "home %s, epoch %d, policy %d\n", orDash(all.Home), all.Epoch, all.PolicyVersion)
+}
+
+// limitNote says what is special about a limit, nothing for most.
+func limitNote(l client.Limit) string {
+	note := ""
+	if l.Overridden {
+		note = "overridden"
+	}
+	if l.Shadow {
+		note = commaed(note, "shadow")
+	}
+	return note
 }
 
 func commaed(list, word string) string {

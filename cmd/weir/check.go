@@ -113,7 +113,7 @@ func decisionText(w io.Writer, d client.Decision) {
 		fmt.Fprintf(w, "source\t%s\n", drawText(p))
 	}
 	for _, l := range d.Limits {
-		fmt.Fprintf(w, "limit\t%s %d: %d left, full in %s\n", l.Name, l.Limit, l.Remaining, milliseconds(l.ResetMS))
+		fmt.Fprintf(w, "limit\t%s %d: %d left, full in %s%s\n", l.Name, l.Limit, l.Remaining, milliseconds(l.ResetMS), inBrackets(limitNote(l)))
 	}
 	if d.Reservation != "" {
 		fmt.Fprintf(w, "reserved\t%s\n", d.Reservation)
@@ -133,4 +133,11 @@ func drawText(p client.Draw) string {
 		text += ", grant " + p.Grant
 	}
 	return text
+}
+
+func inBrackets(note string) string {
+	if note == "" {
+		return ""
+	}
+	return " (" + note + ")"
 }
