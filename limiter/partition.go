@@ -224,6 +224,24 @@ func (pt *partition) opensRuns(t *Take, now, units, added int64) int64 {
 	return t.ends
 }
 
+// admitted takes from a token bucket that is at hand and has enough, and answers, if the take is alone: what weigh and
+// commit come to then, which is most of all takes.
+func (t *Take) admitted(now, asked int64) bool {
+	if t.need > t.spare {
+		return false
+	}
+	b := t.Limit.after(t.was, t.need)
+	t.Taken, t.Refused, t.Remaining, t.Wait, t.Reset = t.need, false, t.spare-t.need, 0, 0
+	if b.expires > now {
+		t.Reset = until(b.expires, asked)
+	}
+	if t.need > 0 {
+		t.Limit.setTokens(t.held, b)
+	}
+	t.held = nil
+	return true
+}
+
 // commit answers the takes and stores what was taken. Entries that it has at hand come first: inserting moves others.
 func (pt *partition) commit(now, asked int64, takes []Take, o Outcome) {
 	others := false

@@ -92,6 +92,11 @@ func (s *Store) tryCheck(p uint16, asked int64, takes []Take, commit bool, short
 		pt.load(&takes[i], now)
 		held = held && takes[i].held != nil
 	}
+	if len(takes) == 1 && held && commit && takes[0].admitted(now, asked) {
+		pt.seen = now
+		pt.ops++
+		return Taken, pt.ops%sweepEvery == 0
+	}
 	o = weigh(now, takes, short)
 	added := news(takes)
 	if added > 0 && !s.reserve(added) {
@@ -168,12 +173,13 @@ func (s *Store) tryCharge(p uint16, asked int64, takes []Take) (full bool) {
 
 // Cold says that the partition lost its state at since, Unix nanoseconds: each limit's Cold says what a bucket is that is
 // missing then. A token bucket by default owes what it cannot have earned since, so that nobody gets a second burst. What
-// is in the store is kept; a bucket that was only supposed can be given nothing back, and Reset brings it back.
+// is in the store is kept, and the partition has seen since. A bucket that is only supposed can be given nothing back, and
+// Reset makes it one again.
 func (s *Store) Cold(p uint16, since int64) {
 	pt := &s.partitions[p]
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
-	pt.cold, pt.coldSince = true, since
+	pt.cold, pt.coldSince, pt.seen = true, since, max(since, pt.seen)
 }
 
 // Drop forgets the partition: its buckets, that it was cold, its time, and what was merged into it and restored.

@@ -128,7 +128,7 @@ func TestPeekAndReturnLeaveNoTrace(t *testing.T) {
 		plain, busy := NewStore(DefaultConfig()), NewStore(DefaultConfig())
 		if rapid.Bool().Draw(t, "cold") {
 			plain.Cold(7, start)
-			busy.Cold(7, start)
+			busy.Cold(7, start) // which may be later than now
 		}
 		now := start
 		for range rapid.IntRange(1, 30).Draw(t, "steps") {
