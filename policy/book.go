@@ -135,7 +135,7 @@ func (b *Book) compile() {
 	if v := a.current(); v.number > made.version {
 		parsed := b.parsed.Swap(nil)
 		if err = nil; parsed == nil || !bytes.Equal(parsed.text, v.text) {
-			parsed, err = Parse("policy", v.text)
+			parsed, err = parseCalmly("policy", v.text)
 		}
 		if err == nil {
 			p = parsed.WithVersion(v.number)
