@@ -17,7 +17,7 @@ type checkCommand struct {
 	Cost    map[string]int64 `mapsep:"," placeholder:"METER=N,..." help:"What the request uses; requests=1 when left out."`
 	Mode    string           `enum:"consume,peek,reserve" default:"consume" help:"consume takes it, peek only looks, reserve takes an estimate."`
 	Key     string           `help:"Idempotency key: the same check again takes nothing again."`
-	MaxWait time.Duration    `help:"Wait in a queue at most this long."`
+	MaxWait time.Duration    `help:"Wait in a queue at most this long; there is no queue yet, so nothing waits."`
 	Ticket  string           `help:"Come back with the ticket of a queued check."`
 	Explain bool             `help:"Show every rule that was looked at."`
 }
