@@ -175,6 +175,7 @@ type LimitState struct {
 	Wait       time.Duration
 	Refused    bool
 	Shadow     bool
+	InFlight   bool // it counts what is in flight, not what was used: Window is how long a slot is held at most
 	Overridden bool // this account has a limit of its own in the place of the policy's
 }
 

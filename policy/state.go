@@ -20,7 +20,7 @@ func (p *plan) decision() Decision {
 		d.Limits = append(d.Limits, LimitState{
 			Name: l.name, Limit: t.Limit.Count, Window: window(t.Limit), Meter: p.domain.meters[l.meter],
 			Remaining: t.Remaining, Reset: t.Reset, Wait: t.Wait, Refused: t.Refused,
-			Shadow: t.Shadow, Overridden: own,
+			Shadow: t.Shadow, InFlight: t.Limit.Algorithm == limiter.Concurrency, Overridden: own,
 		})
 		if p.explain {
 			p.step("limit "+l.name, resultWord(t), fmt.Sprintf("%d %s asked, %d taken, %d left", t.Cost, p.domain.meters[l.meter], t.Taken, t.Remaining))

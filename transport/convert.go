@@ -143,7 +143,7 @@ func toDecision(d policy.Decision) *weirv1.Decision {
 		out.Limits[i] = &weirv1.LimitState{
 			Name: l.Name, Limit: l.Limit, Remaining: l.Remaining, ResetMs: millisUp(l.Reset),
 			WindowMs: l.Window.Milliseconds(), Meter: l.Meter, Refused: l.Refused, WaitMs: millisUp(l.Wait),
-			Shadow: l.Shadow, Overridden: l.Overridden,
+			Shadow: l.Shadow, Overridden: l.Overridden, InFlight: l.InFlight,
 		}
 	}
 	for i, s := range d.Explain {
@@ -167,7 +167,7 @@ func fromDecision(in *weirv1.Decision) policy.Decision {
 		d.Limits = append(d.Limits, policy.LimitState{
 			Name: l.GetName(), Limit: l.GetLimit(), Remaining: l.GetRemaining(), Reset: millis(l.GetResetMs()),
 			Window: millis(l.GetWindowMs()), Meter: l.GetMeter(), Refused: l.GetRefused(), Wait: millis(l.GetWaitMs()),
-			Shadow: l.GetShadow(), Overridden: l.GetOverridden(),
+			Shadow: l.GetShadow(), Overridden: l.GetOverridden(), InFlight: l.GetInFlight(),
 		})
 	}
 	for _, s := range in.GetExplain() {

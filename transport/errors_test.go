@@ -75,7 +75,7 @@ func TestADecisionSurvivesTheWire(t *testing.T) {
 	d := policy.Decision{
 		Verdict: policy.Deny, Reason: policy.CreditsExhausted, Message: "m", Remedy: policy.RemedyBuy, RetryAfter: time.Second,
 		Sources:  []policy.Draw{{Source: policy.FromPromo, Meter: "tokens", Amount: 3, Credits: 7, Grant: "g"}},
-		Limits:   []policy.LimitState{{Name: "l", Limit: 5, Window: time.Minute, Meter: "requests", Remaining: 2, Reset: time.Second, Wait: 2 * time.Second, Refused: true, Shadow: true, Overridden: true}},
+		Limits:   []policy.LimitState{{Name: "l", Limit: 5, Window: time.Minute, Meter: "requests", Remaining: 2, Reset: time.Second, Wait: 2 * time.Second, Refused: true, Shadow: true, Overridden: true, InFlight: true}},
 		Refusing: "l", Reservation: "r", PolicyVersion: 3, Home: "n1", Epoch: 9, ID: ulid.ULID{1, 2, 3},
 		Explain: []policy.Step{{Rule: "a", Result: "b", Detail: "c"}}, Degrade: []policy.Attribute{{Name: "model", Value: "small"}},
 	}

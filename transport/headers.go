@@ -57,7 +57,10 @@ func tightest(all []policy.LimitState) []policy.LimitState {
 // tighter orders limits: refused ones by the longest wait, then the others by the part that is left.
 func tighter(a, b policy.LimitState) int {
 	left := func(l policy.LimitState) float64 {
-		if l.Refused {
+		switch {
+		case l.Refused && l.Wait < 0:
+			return math.Inf(-1) // never is the tightest
+		case l.Refused:
 			return -float64(l.Wait) - 1
 		}
 		return float64(l.Remaining) / float64(max(l.Limit, 1))
@@ -84,11 +87,7 @@ func comeback(l policy.LimitState) time.Duration {
 func ietfHeaders(h http.Header, limits []policy.LimitState) {
 	var policies, states []string
 	for _, l := range limits {
-		item := fmt.Sprintf("%q;q=%d", l.Name, l.Limit)
-		if l.Meter != meterRequests {
-			item += fmt.Sprintf(";qu=%q", "weir-"+l.Meter) // no unit is registered for it
-		}
-		policies = append(policies, item+window(";w=", l.Window))
+		policies = append(policies, ietfPolicy(l))
 		state := fmt.Sprintf("%q;r=%d", l.Name, l.Remaining)
 		if t := comeback(l); t >= 0 {
 			state += ";t=" + seconds(t)
@@ -99,12 +98,28 @@ func ietfHeaders(h http.Header, limits []policy.LimitState) {
 	h.Set("RateLimit", strings.Join(states, ","))
 }
 
+// ietfPolicy is a limit as an item of RateLimit-Policy. A limit of what is in flight has no window.
+func ietfPolicy(l policy.LimitState) string {
+	item := fmt.Sprintf("%q;q=%d", l.Name, l.Limit)
+	switch {
+	case l.InFlight:
+		return item + `;qu="concurrent-requests"`
+	case l.Meter != meterRequests:
+		item += fmt.Sprintf(";qu=%q", "weir-"+l.Meter) // no unit is registered for it
+	}
+	return item + window(";w=", l.Window)
+}
+
 // envoyHeaders writes what Envoy builds from a rate limit service's statuses: the tightest limit, then all.
 func envoyHeaders(h http.Header, limits []policy.LimitState) {
 	first := slices.MinFunc(limits, tighter)
 	list := strconv.FormatInt(first.Limit, 10)
 	for _, l := range limits {
-		list += fmt.Sprintf(", %d%s;name=%q", l.Limit, window(";w=", l.Window), l.Name)
+		length := window(";w=", l.Window)
+		if l.InFlight {
+			length = ""
+		}
+		list += fmt.Sprintf(", %d%s;name=%q", l.Limit, length, l.Name)
 	}
 	h.Set("X-RateLimit-Limit", list)
 	h.Set("X-RateLimit-Remaining", strconv.FormatInt(first.Remaining, 10))
@@ -122,7 +137,7 @@ func openAIHeaders(h http.Header, limits []policy.LimitState) {
 	slices.SortStableFunc(byMeter, tighter)
 	for _, l := range byMeter {
 		name := "X-Ratelimit-Limit-" + l.Meter
-		if h.Get(name) != "" {
+		if h.Get(name) != "" || l.InFlight { // slots are no rate of a meter
 			continue
 		}
 		h.Set(name, strconv.FormatInt(l.Limit, 10))

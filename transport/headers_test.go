@@ -169,3 +169,31 @@ func TestRefusalsHaveTheTypesOfTheDraft(t *testing.T) {
 		}
 	}
 }
+
+// Slots in flight are told as what they are: no rate, and no window.
+func TestSlotsInFlightAreNoRate(t *testing.T) {
+	d := policy.Decision{Verdict: policy.Allow, Limits: []policy.LimitState{
+		{Name: "slots", Limit: 4, Window: 10 * time.Minute, Meter: "requests", Remaining: 3, Reset: time.Minute, InFlight: true},
+	}}
+	for style, want := range map[string]string{
+		"ietf":   `RateLimit-Policy: "slots";q=4;qu="concurrent-requests"`,
+		"envoy":  `X-Ratelimit-Limit: 4, 4;name="slots"`,
+		"openai": `X-Ratelimit-Limit-Requests: `,
+	} {
+		h := make(http.Header)
+		rateHeaders(h, d, style, 0)
+		name, value, _ := strings.Cut(want, ": ")
+		if got := h.Get(name); got != value {
+			t.Errorf("%s: %s, want %s", style, got, value)
+		}
+	}
+}
+
+// A limit that can never admit the cost is tighter than any that only makes one wait.
+func TestNeverIsTheTightest(t *testing.T) {
+	never := policy.LimitState{Name: "never", Limit: 5, Refused: true, Wait: -1}
+	later := policy.LimitState{Name: "later", Limit: 5, Refused: true, Wait: time.Hour}
+	if tighter(never, later) >= 0 || tighter(later, never) <= 0 {
+		t.Errorf("never against later: %d, %d", tighter(never, later), tighter(later, never))
+	}
+}

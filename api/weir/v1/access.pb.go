@@ -499,8 +499,9 @@ type LimitState struct {
 	Meter         string                 `protobuf:"bytes,6,opt,name=meter,proto3" json:"meter,omitempty"`
 	Refused       bool                   `protobuf:"varint,7,opt,name=refused,proto3" json:"refused,omitempty"`
 	WaitMs        int64                  `protobuf:"varint,8,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`
-	Shadow        bool                   `protobuf:"varint,9,opt,name=shadow,proto3" json:"shadow,omitempty"`          // it only watches
-	Overridden    bool                   `protobuf:"varint,10,opt,name=overridden,proto3" json:"overridden,omitempty"` // the account has its own numbers for it
+	Shadow        bool                   `protobuf:"varint,9,opt,name=shadow,proto3" json:"shadow,omitempty"`                      // it only watches
+	Overridden    bool                   `protobuf:"varint,10,opt,name=overridden,proto3" json:"overridden,omitempty"`             // the account has its own numbers for it
+	InFlight      bool                   `protobuf:"varint,11,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"` // it counts what is in flight; window_ms is how long a slot is held at most
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -601,6 +602,13 @@ func (x *LimitState) GetShadow() bool {
 func (x *LimitState) GetOverridden() bool {
 	if x != nil {
 		return x.Overridden
+	}
+	return false
+}
+
+func (x *LimitState) GetInFlight() bool {
+	if x != nil {
+		return x.InFlight
 	}
 	return false
 }
@@ -1704,7 +1712,7 @@ const file_weir_v1_access_proto_rawDesc = "" +
 	"\x05meter\x18\x02 \x01(\tR\x05meter\x12\x16\n" +
 	"\x06amount\x18\x03 \x01(\x03R\x06amount\x12%\n" +
 	"\x0ecredits_micros\x18\x04 \x01(\x03R\rcreditsMicros\x12\x14\n" +
-	"\x05grant\x18\x05 \x01(\tR\x05grant\"\x8d\x02\n" +
+	"\x05grant\x18\x05 \x01(\tR\x05grant\"\xaa\x02\n" +
 	"\n" +
 	"LimitState\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -1719,7 +1727,8 @@ const file_weir_v1_access_proto_rawDesc = "" +
 	"\n" +
 	"overridden\x18\n" +
 	" \x01(\bR\n" +
-	"overridden\"J\n" +
+	"overridden\x12\x1b\n" +
+	"\tin_flight\x18\v \x01(\bR\binFlight\"J\n" +
 	"\x04Step\x12\x12\n" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x16\n" +
 	"\x06result\x18\x02 \x01(\tR\x06result\x12\x16\n" +
