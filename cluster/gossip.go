@@ -45,13 +45,11 @@ type Sighting struct {
 type Gossip struct {
 	cfg     GossipConfig
 	changed chan struct{} // capacity 1
-	started chan struct{}
 	renew   chan struct{} // capacity 1: what this node says of itself has changed
 
 	mu    sync.Mutex
 	self  Sighting
 	alive map[string]Sighting
-	bound string
 }
 
 // metaMax leaves room in a member's metadata for what it only says later: a cluster id, counters, flags.
@@ -64,7 +62,7 @@ const rejoinEvery = 3 * time.Second
 // NewGossip returns a Gossip that is silent until Run.
 func NewGossip(cfg GossipConfig) (*Gossip, error) {
 	g := &Gossip{
-		cfg: cfg, changed: make(chan struct{}, 1), started: make(chan struct{}), renew: make(chan struct{}, 1),
+		cfg: cfg, changed: make(chan struct{}, 1), renew: make(chan struct{}, 1),
 		self: Sighting{Member: cfg.Self, Expect: cfg.Expect, Alone: cfg.Expect == 1 && len(cfg.Seeds) == 0}, alive: make(map[string]Sighting),
 	}
 	if n := len(g.meta()); n > metaMax {
@@ -85,10 +83,6 @@ func (g *Gossip) Run(ctx context.Context, wanted func() []Member) error {
 		_ = network.Shutdown()
 		return fmt.Errorf("start gossip: %w", err)
 	}
-	g.mu.Lock()
-	g.bound = ml.LocalNode().Address()
-	g.mu.Unlock()
-	close(g.started)
 	var joins sync.WaitGroup
 	defer joins.Wait()
 	stop := make(chan struct{})
@@ -163,16 +157,6 @@ func (g *Gossip) missing(members int, wanted []Member) []string {
 		}
 	}
 	return try
-}
-
-// Started is closed when this node gossips.
-func (g *Gossip) Started() <-chan struct{} { return g.started }
-
-// Bound returns the address that others are told, after Started.
-func (g *Gossip) Bound() string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.bound
 }
 
 // Changed signals that who is alive, or what one of them says, may have changed. It is for one reader.

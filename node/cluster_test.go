@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -21,6 +22,34 @@ func TestThreeNodesFormAndDecideAsOne(t *testing.T) {
 		}
 		if allowed != 10 || len(homes) != 1 {
 			t.Errorf("%d of 30 allowed by homes %v, want 10 by one", allowed, homes)
+		}
+	})
+}
+
+// Decisions are counted where they are made and where they are forwarded, by limit, verdict, reason and path.
+func TestDecisionsAreCounted(t *testing.T) {
+	simulate(t, 12, 3, func(s *sim) {
+		home, other := s.nodes[0], s.nodes[1]
+		user := s.userOf(home.name)
+		for range 11 { // one more than the window admits
+			s.check(other, fmt.Sprintf(`{"domain":"d","attributes":{"user":%q}}`, user))
+		}
+		for m, path := range map[*simNode]string{home: "home", other: "forward"} {
+			text := s.text(m, "/metrics")
+			for _, line := range []string{
+				fmt.Sprintf(`weir_decisions_total{limit="",verdict="ALLOW",reason="OK",path=%q} 10`, path),
+				fmt.Sprintf(`weir_decisions_total{limit="window",verdict="DENY",reason="RATE_LIMITED",path=%q} 1`, path),
+				fmt.Sprintf(`weir_check_duration_seconds_bucket{path=%q,le="+Inf"} 11`, path),
+				fmt.Sprintf(`weir_check_errors_total{path=%q} 0`, path),
+				"weir_members 3", "weir_view_epoch 1", "# TYPE weir_decisions_total counter",
+			} {
+				if !strings.Contains(text, line+"\n") {
+					t.Errorf("%s has no line %s", m.name, line)
+				}
+			}
+			if strings.Contains(text, user) {
+				t.Errorf("%s tells of %s", m.name, user)
+			}
 		}
 	})
 }
@@ -77,7 +106,9 @@ func TestAGracefulStopCausesNoFallback(t *testing.T) {
 			defer close(done)
 			s.stop(leaving)
 		}()
+		said := false
 		for ended := false; !ended; {
+			said = said || strings.Contains(s.text(leaving, "/readyz"), "stopping")
 			select {
 			case <-done:
 				ended = true
@@ -89,6 +120,9 @@ func TestAGracefulStopCausesNoFallback(t *testing.T) {
 		}
 		if a := s.check(s.nodes[2], body); a.Home == leaving.name {
 			t.Errorf("still decided by the stopped node: %+v", a)
+		}
+		if !said {
+			t.Error("the node never said in /readyz that it is stopping")
 		}
 	})
 }

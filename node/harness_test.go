@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -248,6 +249,21 @@ func (s *sim) view(m *simNode) view {
 		s.t.Fatal(err)
 	}
 	return v
+}
+
+// text returns what a node answers to a GET, empty when it does not.
+func (s *sim) text(m *simNode, path string) string {
+	s.t.Helper()
+	res, err := s.web.Get("http://" + m.ip + ":8080" + path)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = res.Body.Close() }()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		return ""
+	}
+	return string(b)
 }
 
 // leader returns the node that leads the Raft group.
