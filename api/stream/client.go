@@ -100,23 +100,29 @@ func (c *Client) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			c.fail(ErrBroken)
+			c.failSent(ErrBroken)
+			c.failQueued(ErrBroken)
 			return nil
 		case first := <-c.queue:
-			if c.expect(first) {
-				c.fail(c.serve(ctx, first))
+			if !c.expect(first) {
+				continue
+			}
+			opened, err := c.serve(ctx, first)
+			c.failSent(err)
+			if !opened { // those that wait would meet the same; after a break they go on the next stream
+				c.failQueued(err)
 			}
 		}
 	}
 }
 
-// serve opens a stream, sends first and what follows, and returns why the stream ended.
-func (c *Client) serve(ctx context.Context, first *call) error {
+// serve opens a stream, sends first and what follows, and returns whether it opened and why it ended.
+func (c *Client) serve(ctx context.Context, first *call) (opened bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s, err := c.open(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: open: %w", ErrBroken, err)
+		return false, fmt.Errorf("%w: open: %w", ErrBroken, err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.send(ctx, s, first) })
@@ -124,7 +130,7 @@ func (c *Client) serve(ctx context.Context, first *call) error {
 		defer cancel() // the peer hung up: the sender must not wait for more work
 		return c.receive(s)
 	})
-	return fmt.Errorf("%w: %w", ErrBroken, g.Wait())
+	return true, fmt.Errorf("%w: %w", ErrBroken, g.Wait())
 }
 
 func (c *Client) send(ctx context.Context, s grpc.BidiStreamingClient[weirv1.CheckStreamRequest, weirv1.CheckStreamResponse], first *call) error {
@@ -207,8 +213,8 @@ func (c *Client) deliver(o *weirv1.StreamedOutcome) {
 	}
 }
 
-// fail answers every call that was sent or waits.
-func (c *Client) fail(err error) {
+// failSent answers every call that was sent.
+func (c *Client) failSent(err error) {
 	c.mu.Lock()
 	failed := c.wait
 	c.wait = make(map[uint64]*call)
@@ -216,6 +222,10 @@ func (c *Client) fail(err error) {
 	for _, k := range failed {
 		k.done <- result{err: err}
 	}
+}
+
+// failQueued answers every call that waits to be sent.
+func (c *Client) failQueued(err error) {
 	for {
 		select {
 		case k := <-c.queue:

@@ -101,6 +101,7 @@ func (s serverEnd) Send(m *weirv1.CheckStreamResponse) error {
 type link struct {
 	answer   stream.Answer
 	messages atomic.Int64
+	deaf     int // how many streams, the first ones, nobody serves
 	mu       sync.Mutex
 	opened   []*pipe
 	servers  sync.WaitGroup
@@ -110,7 +111,11 @@ func (l *link) open(ctx context.Context) (grpc.BidiStreamingClient[weirv1.CheckS
 	p := &pipe{ctx: ctx, up: make(chan *weirv1.CheckStreamRequest), down: make(chan *weirv1.CheckStreamResponse), broken: make(chan struct{}), messages: &l.messages}
 	l.mu.Lock()
 	l.opened = append(l.opened, p)
+	deaf := len(l.opened) <= l.deaf
 	l.mu.Unlock()
+	if deaf {
+		return clientEnd{p}, nil
+	}
 	l.servers.Go(func() { _ = stream.Serve(serverEnd{p}, l.answer, time.Minute) })
 	return clientEnd{p}, nil
 }
@@ -474,4 +479,27 @@ func TestTheLeastTimeIsAMillisecond(t *testing.T) {
 	if told.Load() != 1 {
 		t.Errorf("the server was told of %d ms", told.Load())
 	}
+}
+
+// What waits while a stream breaks was not sent: it goes on the next one.
+func TestACallThatWaitsOutlivesABrokenStream(t *testing.T) {
+	l := &link{answer: echo, deaf: 1}
+	running(t, l, func(t *testing.T, c *stream.Client) {
+		sent, waits := make(chan error), make(chan error)
+		call := func(domain string, done chan error) {
+			_, err := c.Check(t.Context(), &weirv1.CheckRequest{Domain: domain}, 0)
+			done <- err
+		}
+		go call("sent", sent)
+		synctest.Wait() // the sender is stuck: nobody reads
+		go call("waits", waits)
+		synctest.Wait()
+		close(l.opened[0].broken)
+		if err := <-sent; !errors.Is(err, stream.ErrBroken) {
+			t.Errorf("what was sent: %v", err)
+		}
+		if err := <-waits; err != nil {
+			t.Errorf("what waited: %v", err)
+		}
+	})
 }
