@@ -26,11 +26,13 @@ var arrows = map[string][]string{
 	"policy":         {"ledger", "limiter", "ring"},
 	"cluster":        {"limiter", "policy", "ring"},
 	"client":         {"api", "ring"},
+	"client/bench":   {"api", "client", "client/rest", "ring"},
+	"client/rest":    {"client", "ring"},
 	"transport":      {"api", "cluster", "ledger", "limiter", "policy", "ring"},
 	"node":           {"api", "client", "cluster", "console", "ledger", "ledger/group", "limiter", "policy", "ring", "transport"},
 	"chaos":          {"api", "chaos/simnet", "client", "node"},
 	"chaos/simnet":   {},
-	"cmd/weir":       {"client", "node", "policy"},
+	"cmd/weir":       {"client", "client/bench", "client/rest", "node", "policy"},
 	"cmd/weir-chaos": {"chaos", "client", "node", "policy"},
 	"tools":          {}, // a module of its own
 }

@@ -1,9 +1,7 @@
+// Package client is how a program uses a Weir cluster, in Go.
 package client
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // The modes of a check.
 const (
@@ -11,8 +9,6 @@ const (
 	Peek    = "PEEK"    // take nothing
 	Reserve = "RESERVE" // take an estimate, to be settled
 )
-
-const waitMSMax = 3_600_000 // longer waits are not waited for in one call
 
 // CheckRequest asks whether a request may go on. An empty Cost is one request, an empty Mode is Consume.
 type CheckRequest struct {
@@ -83,30 +79,3 @@ func (d Decision) Allowed() bool { return d.Verdict == "ALLOW" || d.Verdict == "
 
 // RetryAfter is the time until asking again can succeed; zero when time alone does not help.
 func (d Decision) RetryAfter() time.Duration { return time.Duration(d.RetryAfterMS) * time.Millisecond }
-
-// Check asks for a decision. Whatever was decided is a Decision, a refusal too; an error means that
-// nothing was decided, or that the answer was lost: then only a repetition with the same IdempotencyKey
-// is certain to charge once. The time to answer is the client's timeout and MaxWaitMS together.
-func (c *Client) Check(ctx context.Context, r CheckRequest) (Decision, error) {
-	q, err := post("/v1/check", r)
-	if err != nil {
-		return Decision{}, err
-	}
-	q.repeatable = r.IdempotencyKey != "" || r.Mode == Peek
-	wait := time.Duration(min(max(r.MaxWaitMS, 0), waitMSMax)) * time.Millisecond
-	a, err := c.sendWithin(ctx, c.timeout+wait, q)
-	if err != nil {
-		return Decision{}, err
-	}
-	d, err := decode[Decision](a)
-	if err == nil && d.Verdict != "" {
-		if d.Status == 0 && !a.ok() {
-			d.Status = a.status
-		}
-		return d, nil
-	}
-	if !a.ok() || err == nil {
-		return Decision{}, a.problem()
-	}
-	return Decision{}, err
-}

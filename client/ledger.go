@@ -1,15 +1,9 @@
 package client
 
 import (
-	"context"
-	"errors"
 	"net/http"
-	"net/url"
 	"time"
 )
-
-// ErrNoKey is returned, before anything is sent, for a ledger write without an idempotency key.
-var ErrNoKey = errors.New("a ledger write needs an idempotency key")
 
 // Account is how an account is opened.
 type Account struct {
@@ -83,58 +77,3 @@ type Part struct {
 
 // Refused reports whether the ledger said no: nothing was taken.
 func (r Receipt) Refused() bool { return r.Status >= http.StatusBadRequest }
-
-// OpenAccount opens an account. For this and the other writes: the key makes a repetition the same
-// write. ErrNoKey, ErrUnreachable and a Problem below status 500 mean that nothing was written; after any
-// other error the outcome is unknown, and the caller repeats with the same key.
-func (c *Client) OpenAccount(ctx context.Context, key string, a Account) (Receipt, error) {
-	return write(ctx, c, "/v1/accounts", key, a)
-}
-
-// Grant gives credit to an account.
-func (c *Client) Grant(ctx context.Context, key, account string, g Grant) (Receipt, error) {
-	return write(ctx, c, "/v1/accounts/"+url.PathEscape(account)+"/grants", key, g)
-}
-
-// Debit takes credit from an account. Too little credit is a Receipt that is Refused, not an error.
-func (c *Client) Debit(ctx context.Context, key, account string, d Debit) (Receipt, error) {
-	return write(ctx, c, "/v1/accounts/"+url.PathEscape(account)+"/debits", key, d)
-}
-
-// Account returns an account as the ledger has it now (linearizable).
-func (c *Client) Account(ctx context.Context, id string) (Statement, error) {
-	a, err := c.send(ctx, call{method: http.MethodGet, path: "/v1/accounts/" + url.PathEscape(id), repeatable: true})
-	if err != nil {
-		return Statement{}, err
-	}
-	if !a.ok() {
-		return Statement{}, a.problem()
-	}
-	return decode[Statement](a)
-}
-
-func write[T any](ctx context.Context, c *Client, path, key string, v T) (Receipt, error) {
-	if key == "" {
-		return Receipt{}, ErrNoKey
-	}
-	q, err := post(path, v)
-	if err != nil {
-		return Receipt{}, err
-	}
-	q.key, q.repeatable = key, true
-	a, err := c.send(ctx, q)
-	if err != nil {
-		return Receipt{}, err
-	}
-	r, err := decode[Receipt](a)
-	if err == nil && r.Outcome != "" {
-		if r.Status == 0 && !a.ok() {
-			r.Status = a.status
-		}
-		return r, nil
-	}
-	if !a.ok() || err == nil {
-		return Receipt{}, a.problem()
-	}
-	return Receipt{}, err
-}

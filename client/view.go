@@ -1,12 +1,6 @@
 package client
 
-import (
-	"context"
-	"fmt"
-	"net/http"
-
-	"github.com/weir-cluster/weir/ring"
-)
+import "github.com/weir-cluster/weir/ring"
 
 // View is what the cluster agreed on: who is in it and who decides for which partition.
 type View struct {
@@ -40,26 +34,6 @@ type Place struct {
 	Partition uint16  `json:"partition"`
 	Home      *Member `json:"home"`
 	Deputy    *Member `json:"deputy"`
-}
-
-// View returns the view of the node that answers; others may be an epoch ahead or behind for a moment.
-func (c *Client) View(ctx context.Context) (View, error) {
-	a, err := c.send(ctx, call{method: http.MethodGet, path: "/v1/view", repeatable: true})
-	if err != nil {
-		return View{}, err
-	}
-	if !a.ok() {
-		return View{}, a.problem()
-	}
-	v, err := decode[View](a)
-	if err != nil {
-		return View{}, err
-	}
-	if v.Partitions != ring.Partitions || len(v.Homes) != v.Partitions || len(v.Deputies) != v.Partitions {
-		return View{}, fmt.Errorf("%s: a view of %d partitions, %d homes, %d deputies: expected %d of each",
-			a.from, v.Partitions, len(v.Homes), len(v.Deputies), ring.Partitions)
-	}
-	return v, nil
 }
 
 // Place returns where an account of a domain is decided for under this view. The account is an account

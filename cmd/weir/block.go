@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/client/rest"
 )
 
 type blockCommand struct {
@@ -29,8 +30,8 @@ Every check of the account is refused with BLOCKED, on every node within a secon
 // Run blocks the account.
 func (c *blockCommand) Run(ctx context.Context, s *shell) error {
 	until := c.at(time.Now())
-	return change(s, fmt.Sprintf("%s in %s is blocked%s", c.Account, c.Domain, untilText(until)), func(weir *client.Client) (uint64, error) {
-		return weir.Block(ctx, c.Domain, c.Account, client.Block{Why: c.Why, Until: until})
+	return change(s, fmt.Sprintf("%s in %s is blocked%s", c.Account, c.Domain, untilText(until)), func(weir *rest.Client) (uint64, error) {
+		return weir.Block(ctx, c.Domain, c.Account, rest.Block{Why: c.Why, Until: until})
 	})
 }
 
@@ -49,7 +50,7 @@ func (unblockCommand) Help() string {
 
 // Run takes the block away.
 func (c *unblockCommand) Run(ctx context.Context, s *shell) error {
-	return change(s, fmt.Sprintf("%s in %s is not blocked", c.Account, c.Domain), func(weir *client.Client) (uint64, error) {
+	return change(s, fmt.Sprintf("%s in %s is not blocked", c.Account, c.Domain), func(weir *rest.Client) (uint64, error) {
 		return weir.Unblock(ctx, c.Domain, c.Account)
 	})
 }
@@ -76,7 +77,7 @@ func (c *resetCommand) Run(ctx context.Context, s *shell) error {
 	if c.Limit != "" {
 		what = c.Limit
 	}
-	return change(s, fmt.Sprintf("%s of %s in %s starts afresh", what, c.Account, c.Domain), func(weir *client.Client) (uint64, error) {
+	return change(s, fmt.Sprintf("%s of %s in %s starts afresh", what, c.Account, c.Domain), func(weir *rest.Client) (uint64, error) {
 		return weir.Reset(ctx, c.Domain, c.Account, c.Limit)
 	})
 }
@@ -114,7 +115,7 @@ func (c *limitsCommand) Run(ctx context.Context, s *shell) error {
 	return show(s, all, standingText)
 }
 
-func standingText(w io.Writer, all client.Standing) {
+func standingText(w io.Writer, all rest.Standing) {
 	if b := all.Blocked; b != nil {
 		fmt.Fprintf(w, "blocked%s: %s\n", untilText(b.Until), orDash(b.Why))
 	}

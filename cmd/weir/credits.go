@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/client/rest"
 )
 
 type creditsCommand struct {
@@ -25,7 +26,7 @@ type writeFlags struct {
 }
 
 // write makes one ledger write and prints its receipt. When the outcome is unknown it says how to repeat.
-func (f writeFlags) write(s *shell, send func(*client.Client, string) (client.Receipt, error)) error {
+func (f writeFlags) write(s *shell, send func(*rest.Client, string) (client.Receipt, error)) error {
 	weir, err := s.client()
 	if err != nil {
 		return err
@@ -36,7 +37,7 @@ func (f writeFlags) write(s *shell, send func(*client.Client, string) (client.Re
 	}
 	r, err := send(weir, key)
 	if err != nil {
-		p := new(client.Problem)
+		p := new(rest.Problem)
 		refused := errors.As(err, &p) && p.Status < http.StatusInternalServerError
 		if refused || errors.Is(err, client.ErrUnreachable) {
 			return fmt.Errorf("not written: %w", err)
@@ -90,7 +91,7 @@ func (creditsOpenCommand) Help() string {
 
 // Run opens the account.
 func (c *creditsOpenCommand) Run(ctx context.Context, s *shell) error {
-	return c.write(s, func(weir *client.Client, key string) (client.Receipt, error) {
+	return c.write(s, func(weir *rest.Client, key string) (client.Receipt, error) {
 		return weir.OpenAccount(ctx, key, client.Account{
 			ID: c.Account, Plan: c.Plan, Labels: c.Label, UseCredits: c.UseCredits, OverdraftMicros: int64(c.Overdraft),
 		})
@@ -118,7 +119,7 @@ func (creditsGrantCommand) Help() string {
 
 // Run gives the credit.
 func (c *creditsGrantCommand) Run(ctx context.Context, s *shell) error {
-	return c.write(s, func(weir *client.Client, key string) (client.Receipt, error) {
+	return c.write(s, func(weir *rest.Client, key string) (client.Receipt, error) {
 		return weir.Grant(ctx, key, c.Account, client.Grant{
 			ID: c.ID, Kind: c.Kind, AmountMicros: int64(c.Amount), Priority: c.Priority, Effective: c.Effective, Expires: c.Expires,
 		})
@@ -145,7 +146,7 @@ Exit code: 0 taken, 1 too little credit (nothing is taken), 2 anything else.`
 
 // Run takes the credit; too little of it is errDenied.
 func (c *creditsDebitCommand) Run(ctx context.Context, s *shell) error {
-	return c.write(s, func(weir *client.Client, key string) (client.Receipt, error) {
+	return c.write(s, func(weir *rest.Client, key string) (client.Receipt, error) {
 		return weir.Debit(ctx, key, c.Account, client.Debit{AmountMicros: int64(c.Amount), Order: c.Order, Memo: c.Memo})
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/client/rest"
 )
 
 // effectTime is how long a change for one customer may take to hold on every node.
@@ -183,7 +184,7 @@ func TestPoliciesRollBackAndNobodysChangeIsLost(t *testing.T) {
 	c.within(t, "rollback", since, func(i int) bool { return c.version(t, i) == 3 && c.limit(t, i, "alice").Limit == 60 })
 	c.weir(t, 0, "policy", "rollback", "9").want(t, exitFailed, "roll back to version 9", "not remembered")
 	c.weir(t, 2, "policy", "history").want(t, exitOK, "VERSION", "half", "rollback to version 1")
-	var all []client.PolicyVersion
+	var all []rest.PolicyVersion
 	if err := json.Unmarshal([]byte(c.weir(t, 1, "policy", "history", "-o", "json").out), &all); err != nil || len(all) != 3 ||
 		all[0].Version != 3 || all[0].Hash != all[2].Hash || all[1].Note != "half" || all[0].At.IsZero() {
 		t.Errorf("history %+v, %v", all, err)

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/client/rest"
 )
 
 const demoTimeMax = 60 * time.Second
@@ -56,7 +56,7 @@ func (demoCommand) Run(ctx context.Context, s *shell) error {
 	}
 	d := &demo{shell: s, fleet: f, units: map[string]int64{}, micros: map[string]int64{}}
 	for _, p := range f.nodes {
-		c, err := client.New(client.Config{Addr: p.http, Timeout: s.Timeout})
+		c, err := rest.New(rest.Config{Addr: p.http, Timeout: s.Timeout})
 		if err != nil {
 			return err
 		}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/client/rest"
 	"github.com/weir-cluster/weir/policy"
 )
 
@@ -34,7 +35,7 @@ type cluster struct {
 	*fleet
 	ctx     context.Context // ends before the test's own deadline
 	web     *http.Client    // holds what the nodes answer to api/openapi.yaml
-	clients []*client.Client
+	clients []*rest.Client
 }
 
 // startCluster starts n `weir serve` with the demo policy and returns once all can decide.
@@ -69,7 +70,7 @@ func startCluster(t *testing.T, n int, extra ...string) *cluster {
 	t.Cleanup(wires.CloseIdleConnections)
 	c := &cluster{fleet: f, ctx: ctx, web: &http.Client{Transport: judged(t, wires)}}
 	for _, p := range f.nodes {
-		one, err := client.New(client.Config{Addr: p.http, HTTPClient: c.web})
+		one, err := rest.New(rest.Config{Addr: p.http, HTTPClient: c.web})
 		if err != nil {
 			t.Fatal(err)
 		}

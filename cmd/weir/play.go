@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/client/rest"
 )
 
 const (
@@ -22,7 +23,7 @@ const (
 type demo struct {
 	*shell
 	fleet   *fleet
-	clients []*client.Client // of fleet.nodes
+	clients []*rest.Client // of fleet.nodes
 
 	home   string   // alice's
 	victim int      // index of the node that is killed

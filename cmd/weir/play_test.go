@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/client/rest"
 )
 
 // ended is a play that went as told, up to the denial; its ledger says that balance is left.
@@ -20,13 +21,13 @@ func ended(t *testing.T, balance string) *demo {
 		io.WriteString(w, `{"id":"alice","balance_micros":`+balance+`}`)
 	}))
 	t.Cleanup(s.Close)
-	c, err := client.New(client.Config{Addr: s.URL})
+	c, err := rest.New(rest.Config{Addr: s.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &demo{
 		shell: &shell{stdout: &bytes.Buffer{}}, fleet: &fleet{nodes: []*process{{name: "n1"}, {name: "n2"}, {name: "n3"}}},
-		clients: []*client.Client{c, c, c}, home: "n2", victim: 0, killed: true,
+		clients: []*rest.Client{c, c, c}, home: "n2", victim: 0, killed: true,
 		units:  map[string]int64{"LIMIT": 5, "INCLUDED": 3, "PROMO": 2, "CREDIT": 2},
 		micros: map[string]int64{"INCLUDED": 30_000, "PROMO": 20_000, "CREDIT": 20_000},
 	}

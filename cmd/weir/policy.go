@@ -8,7 +8,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/client/rest"
 	"github.com/weir-cluster/weir/policy"
 )
 
@@ -83,7 +83,7 @@ func (c *policyApplyCommand) Run(ctx context.Context, s *shell) error {
 		return err
 	}
 	version, err := weir.ApplyPolicy(ctx, text, c.IfMatch, c.Note)
-	if p := new(client.Problem); errors.As(err, &p) && len(p.Errors) > 0 {
+	if p := new(rest.Problem); errors.As(err, &p) && len(p.Errors) > 0 {
 		return fmt.Errorf("%s cannot be a policy:\n%s", c.File, findingsText(c.File, p.Errors))
 	}
 	if err != nil {
@@ -99,7 +99,7 @@ type policyVersion struct {
 	Text    string `json:"text,omitempty"`
 }
 
-func findingsText(file string, all []client.Finding) string {
+func findingsText(file string, all []rest.Finding) string {
 	lines := make([]string, len(all))
 	for i, f := range all {
 		lines[i] = fmt.Sprintf("%s:%d:%d: %s", file, f.Line, f.Column, f.Message)
@@ -141,7 +141,7 @@ func (c policyShowCommand) Run(ctx context.Context, s *shell) error {
 }
 
 // policyText returns a version's text; version 0 is the one in force.
-func policyText(ctx context.Context, weir *client.Client, version uint64) ([]byte, uint64, error) {
+func policyText(ctx context.Context, weir *rest.Client, version uint64) ([]byte, uint64, error) {
 	if version == 0 {
 		text, version, err := weir.PolicyText(ctx)
 		if err != nil {

@@ -6,7 +6,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/client/rest"
 )
 
 type policyHistoryCommand struct{}
@@ -36,7 +36,7 @@ func (policyHistoryCommand) Run(ctx context.Context, s *shell) error {
 
 const hashShown = 12 // characters that tell versions of a history apart
 
-func historyText(w io.Writer, all []client.PolicyVersion) {
+func historyText(w io.Writer, all []rest.PolicyVersion) {
 	fmt.Fprintln(w, "VERSION\tAT\tBYTES\tSHA-256\tNOTE")
 	for _, v := range all {
 		at := "-"

@@ -17,6 +17,7 @@ import (
 
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/client/rest"
 )
 
 // A window of ten years does not end while a test runs.
@@ -185,7 +186,7 @@ func (c *cluster) repeatDebit(t *testing.T, key string, kill int) []client.Recei
 }
 
 func answeredBelow500(err error) bool {
-	var p *client.Problem
+	var p *rest.Problem
 	return errors.As(err, &p) && p.Status < 500
 }
 

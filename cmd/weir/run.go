@@ -9,7 +9,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/client/rest"
 )
 
 // The exit codes; scripts rely on them.
@@ -56,11 +56,11 @@ type shell struct {
 	stdout, stderr io.Writer
 }
 
-func (s *shell) client() (*client.Client, error) {
+func (s *shell) client() (*rest.Client, error) {
 	if s.Timeout <= 0 {
 		return nil, fmt.Errorf("%w: --timeout %v must be positive", errUsage, s.Timeout)
 	}
-	c, err := client.New(client.Config{Addr: s.Addr, Timeout: s.Timeout})
+	c, err := rest.New(rest.Config{Addr: s.Addr, Timeout: s.Timeout})
 	if err != nil {
 		return nil, fmt.Errorf("%w: --addr: %w", errUsage, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/client/rest"
 )
 
 type overrideCommand struct {
@@ -62,13 +63,13 @@ type changed struct {
 }
 
 // change makes one change and prints what was done.
-func change(s *shell, done string, send func(*client.Client) (uint64, error)) error {
+func change(s *shell, done string, send func(*rest.Client) (uint64, error)) error {
 	weir, err := s.client()
 	if err != nil {
 		return err
 	}
 	revision, err := send(weir)
-	if p := new(client.Problem); errors.As(err, &p) || errors.Is(err, client.ErrUnreachable) {
+	if p := new(rest.Problem); errors.As(err, &p) || errors.Is(err, client.ErrUnreachable) {
 		return fmt.Errorf("not changed: %w", err)
 	}
 	if err != nil {
@@ -104,7 +105,7 @@ func (c *overrideSetCommand) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	t := client.Terms{Rate: named["rate"], Window: named["window"], Until: c.at(time.Now())}
+	t := rest.Terms{Rate: named["rate"], Window: named["window"], Until: c.at(time.Now())}
 	for name, into := range map[string]*int64{"burst": &t.Burst, "limit": &t.Limit} {
 		text, given := named[name]
 		if *into, err = strconv.ParseInt(text, 10, 64); given && (err != nil || *into < 1) {
@@ -117,7 +118,7 @@ func (c *overrideSetCommand) Run(ctx context.Context, s *shell) error {
 	for name := range named {
 		return fmt.Errorf("%w: term %q: expected rate, burst, limit or window", errUsage, name)
 	}
-	return change(s, fmt.Sprintf("%s of %s in %s is overridden%s", c.Limit, c.Account, c.Domain, untilText(t.Until)), func(weir *client.Client) (uint64, error) {
+	return change(s, fmt.Sprintf("%s of %s in %s is overridden%s", c.Limit, c.Account, c.Domain, untilText(t.Until)), func(weir *rest.Client) (uint64, error) {
 		return weir.SetOverride(ctx, c.Domain, c.Account, c.Limit, t)
 	})
 }
@@ -145,7 +146,7 @@ func (overrideUnsetCommand) Help() string {
 
 // Run takes the override away.
 func (c *overrideUnsetCommand) Run(ctx context.Context, s *shell) error {
-	return change(s, fmt.Sprintf("%s of %s in %s is as the policy says", c.Limit, c.Account, c.Domain), func(weir *client.Client) (uint64, error) {
+	return change(s, fmt.Sprintf("%s of %s in %s is as the policy says", c.Limit, c.Account, c.Domain), func(weir *rest.Client) (uint64, error) {
 		return weir.UnsetOverride(ctx, c.Domain, c.Account, c.Limit)
 	})
 }
@@ -178,7 +179,7 @@ func (c *overrideListCommand) Run(ctx context.Context, s *shell) error {
 	return show(s, all, specialText)
 }
 
-func specialText(w io.Writer, all client.Special) {
+func specialText(w io.Writer, all rest.Special) {
 	fmt.Fprintln(w, "ACCOUNT\tWHAT\tTERMS\tUNTIL\tNOTE")
 	for _, o := range all.Overrides {
 		note := "-"
@@ -192,7 +193,7 @@ func specialText(w io.Writer, all client.Special) {
 	}
 }
 
-func termsText(t client.Terms) string {
+func termsText(t rest.Terms) string {
 	var parts []string
 	if t.Rate != "" {
 		parts = append(parts, "rate="+t.Rate)

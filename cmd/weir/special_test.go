@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/client/rest"
 )
 
 func TestChangesForOneAccountSendWhatWasSaid(t *testing.T) {
@@ -40,7 +40,7 @@ func TestForCountsFromNow(t *testing.T) {
 	t.Parallel()
 	var until time.Time
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var b client.Block
+		var b rest.Block
 		if err := json.NewDecoder(r.Body).Decode(&b); err != nil {
 			t.Error(err)
 		}

@@ -130,6 +130,59 @@ func (Verdict) EnumDescriptor() ([]byte, []int) {
 	return file_weir_v1_access_proto_rawDescGZIP(), []int{1}
 }
 
+// Fallback is what a limit's policy says should happen when nobody can be asked.
+type Fallback int32
+
+const (
+	Fallback_FALLBACK_UNSPECIFIED Fallback = 0
+	Fallback_FALLBACK_SHARE       Fallback = 1 // each of those who cannot ask may admit its share of the limit
+	Fallback_FALLBACK_OPEN        Fallback = 2
+	Fallback_FALLBACK_CLOSED      Fallback = 3
+)
+
+// Enum value maps for Fallback.
+var (
+	Fallback_name = map[int32]string{
+		0: "FALLBACK_UNSPECIFIED",
+		1: "FALLBACK_SHARE",
+		2: "FALLBACK_OPEN",
+		3: "FALLBACK_CLOSED",
+	}
+	Fallback_value = map[string]int32{
+		"FALLBACK_UNSPECIFIED": 0,
+		"FALLBACK_SHARE":       1,
+		"FALLBACK_OPEN":        2,
+		"FALLBACK_CLOSED":      3,
+	}
+)
+
+func (x Fallback) Enum() *Fallback {
+	p := new(Fallback)
+	*p = x
+	return p
+}
+
+func (x Fallback) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Fallback) Descriptor() protoreflect.EnumDescriptor {
+	return file_weir_v1_access_proto_enumTypes[2].Descriptor()
+}
+
+func (Fallback) Type() protoreflect.EnumType {
+	return &file_weir_v1_access_proto_enumTypes[2]
+}
+
+func (x Fallback) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Fallback.Descriptor instead.
+func (Fallback) EnumDescriptor() ([]byte, []int) {
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{2}
+}
+
 type Attribute struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -499,9 +552,12 @@ type LimitState struct {
 	Meter         string                 `protobuf:"bytes,6,opt,name=meter,proto3" json:"meter,omitempty"`
 	Refused       bool                   `protobuf:"varint,7,opt,name=refused,proto3" json:"refused,omitempty"`
 	WaitMs        int64                  `protobuf:"varint,8,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`
-	Shadow        bool                   `protobuf:"varint,9,opt,name=shadow,proto3" json:"shadow,omitempty"`                      // it only watches
-	Overridden    bool                   `protobuf:"varint,10,opt,name=overridden,proto3" json:"overridden,omitempty"`             // the account has its own numbers for it
-	InFlight      bool                   `protobuf:"varint,11,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"` // it counts what is in flight; window_ms is how long a slot is held at most
+	Shadow        bool                   `protobuf:"varint,9,opt,name=shadow,proto3" json:"shadow,omitempty"`                            // it only watches
+	Overridden    bool                   `protobuf:"varint,10,opt,name=overridden,proto3" json:"overridden,omitempty"`                   // the account has its own numbers for it
+	InFlight      bool                   `protobuf:"varint,11,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`       // it counts what is in flight; window_ms is how long a slot is held at most
+	Fallback      Fallback               `protobuf:"varint,12,opt,name=fallback,proto3,enum=weir.v1.Fallback" json:"fallback,omitempty"` // what decides when no node answers
+	Burst         int64                  `protobuf:"varint,13,opt,name=burst,proto3" json:"burst,omitempty"`                             // of a token bucket, when it is not the limit
+	Spill         bool                   `protobuf:"varint,14,opt,name=spill,proto3" json:"spill,omitempty"`                             // credit can buy past it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -609,6 +665,27 @@ func (x *LimitState) GetOverridden() bool {
 func (x *LimitState) GetInFlight() bool {
 	if x != nil {
 		return x.InFlight
+	}
+	return false
+}
+
+func (x *LimitState) GetFallback() Fallback {
+	if x != nil {
+		return x.Fallback
+	}
+	return Fallback_FALLBACK_UNSPECIFIED
+}
+
+func (x *LimitState) GetBurst() int64 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
+func (x *LimitState) GetSpill() bool {
+	if x != nil {
+		return x.Spill
 	}
 	return false
 }
@@ -846,8 +923,11 @@ func (x *Decision) GetRefusing() string {
 }
 
 type CheckBatchRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Checks        []*CheckRequest        `protobuf:"bytes,1,rep,name=checks,proto3" json:"checks,omitempty"` // at most 1,000
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Checks []*CheckRequest        `protobuf:"bytes,1,rep,name=checks,proto3" json:"checks,omitempty"` // at most 1,000
+	// What the checks have in common. A check takes from it what it leaves empty: the domain, the cost, the mode;
+	// and its attributes stand before the check's own, which must name others. Nothing else of it is looked at.
+	Common        *CheckRequest `protobuf:"bytes,2,opt,name=common,proto3" json:"common,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -885,6 +965,13 @@ func (*CheckBatchRequest) Descriptor() ([]byte, []int) {
 func (x *CheckBatchRequest) GetChecks() []*CheckRequest {
 	if x != nil {
 		return x.Checks
+	}
+	return nil
+}
+
+func (x *CheckBatchRequest) GetCommon() *CheckRequest {
+	if x != nil {
+		return x.Common
 	}
 	return nil
 }
@@ -1126,7 +1213,8 @@ func (x *StreamedCheck) GetEpoch() uint64 {
 
 type CheckStreamRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Checks        []*StreamedCheck       `protobuf:"bytes,1,rep,name=checks,proto3" json:"checks,omitempty"`
+	Checks        []*StreamedCheck       `protobuf:"bytes,1,rep,name=checks,proto3" json:"checks,omitempty"` // at most 1,000
+	Common        *CheckRequest          `protobuf:"bytes,2,opt,name=common,proto3" json:"common,omitempty"` // as in CheckBatchRequest
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1164,6 +1252,13 @@ func (*CheckStreamRequest) Descriptor() ([]byte, []int) {
 func (x *CheckStreamRequest) GetChecks() []*StreamedCheck {
 	if x != nil {
 		return x.Checks
+	}
+	return nil
+}
+
+func (x *CheckStreamRequest) GetCommon() *CheckRequest {
+	if x != nil {
+		return x.Common
 	}
 	return nil
 }
@@ -1464,6 +1559,7 @@ type Member struct {
 	Standing      string                 `protobuf:"bytes,7,opt,name=standing,proto3" json:"standing,omitempty"` // steady, joined, absent
 	Alive         bool                   `protobuf:"varint,8,opt,name=alive,proto3" json:"alive,omitempty"`      // as the answering node's gossip sees it
 	Voter         bool                   `protobuf:"varint,9,opt,name=voter,proto3" json:"voter,omitempty"`
+	Clients       uint32                 `protobuf:"varint,10,opt,name=clients,proto3" json:"clients,omitempty"` // that watch the view there, as gossip last told
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1561,6 +1657,74 @@ func (x *Member) GetVoter() bool {
 	return false
 }
 
+func (x *Member) GetClients() uint32 {
+	if x != nil {
+		return x.Clients
+	}
+	return 0
+}
+
+// Domain is what a client must know of a policy's domain to find an account's home.
+type Domain struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Account       []string               `protobuf:"bytes,2,rep,name=account,proto3" json:"account,omitempty"`                          // the attributes whose values, in this order, are the account; none for an Envoy tree
+	Fallback      Fallback               `protobuf:"varint,3,opt,name=fallback,proto3,enum=weir.v1.Fallback" json:"fallback,omitempty"` // that all limits of the domain share; unspecified when they differ
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Domain) Reset() {
+	*x = Domain{}
+	mi := &file_weir_v1_access_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Domain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Domain) ProtoMessage() {}
+
+func (x *Domain) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_access_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Domain.ProtoReflect.Descriptor instead.
+func (*Domain) Descriptor() ([]byte, []int) {
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Domain) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Domain) GetAccount() []string {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+func (x *Domain) GetFallback() Fallback {
+	if x != nil {
+		return x.Fallback
+	}
+	return Fallback_FALLBACK_UNSPECIFIED
+}
+
 // View says who owns what. A partition is xxhash64(domain, 0x00, account) mod 4096.
 type View struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1574,13 +1738,14 @@ type View struct {
 	Homes         []uint32               `protobuf:"varint,8,rep,packed,name=homes,proto3" json:"homes,omitempty"` // index into members; 65535 is none
 	Deputies      []uint32               `protobuf:"varint,9,rep,packed,name=deputies,proto3" json:"deputies,omitempty"`
 	Node          string                 `protobuf:"bytes,10,opt,name=node,proto3" json:"node,omitempty"` // who answers
+	Domains       []*Domain              `protobuf:"bytes,11,rep,name=domains,proto3" json:"domains,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *View) Reset() {
 	*x = View{}
-	mi := &file_weir_v1_access_proto_msgTypes[20]
+	mi := &file_weir_v1_access_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1592,7 +1757,7 @@ func (x *View) String() string {
 func (*View) ProtoMessage() {}
 
 func (x *View) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_access_proto_msgTypes[20]
+	mi := &file_weir_v1_access_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1605,7 +1770,7 @@ func (x *View) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use View.ProtoReflect.Descriptor instead.
 func (*View) Descriptor() ([]byte, []int) {
-	return file_weir_v1_access_proto_rawDescGZIP(), []int{20}
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *View) GetEpoch() uint64 {
@@ -1678,6 +1843,49 @@ func (x *View) GetNode() string {
 	return ""
 }
 
+func (x *View) GetDomains() []*Domain {
+	if x != nil {
+		return x.Domains
+	}
+	return nil
+}
+
+type WatchViewRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchViewRequest) Reset() {
+	*x = WatchViewRequest{}
+	mi := &file_weir_v1_access_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchViewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchViewRequest) ProtoMessage() {}
+
+func (x *WatchViewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_access_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchViewRequest.ProtoReflect.Descriptor instead.
+func (*WatchViewRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_access_proto_rawDescGZIP(), []int{22}
+}
+
 var File_weir_v1_access_proto protoreflect.FileDescriptor
 
 const file_weir_v1_access_proto_rawDesc = "" +
@@ -1712,7 +1920,7 @@ const file_weir_v1_access_proto_rawDesc = "" +
 	"\x05meter\x18\x02 \x01(\tR\x05meter\x12\x16\n" +
 	"\x06amount\x18\x03 \x01(\x03R\x06amount\x12%\n" +
 	"\x0ecredits_micros\x18\x04 \x01(\x03R\rcreditsMicros\x12\x14\n" +
-	"\x05grant\x18\x05 \x01(\tR\x05grant\"\xaa\x02\n" +
+	"\x05grant\x18\x05 \x01(\tR\x05grant\"\x85\x03\n" +
 	"\n" +
 	"LimitState\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -1728,7 +1936,10 @@ const file_weir_v1_access_proto_rawDesc = "" +
 	"overridden\x18\n" +
 	" \x01(\bR\n" +
 	"overridden\x12\x1b\n" +
-	"\tin_flight\x18\v \x01(\bR\binFlight\"J\n" +
+	"\tin_flight\x18\v \x01(\bR\binFlight\x12-\n" +
+	"\bfallback\x18\f \x01(\x0e2\x11.weir.v1.FallbackR\bfallback\x12\x14\n" +
+	"\x05burst\x18\r \x01(\x03R\x05burst\x12\x14\n" +
+	"\x05spill\x18\x0e \x01(\bR\x05spill\"J\n" +
 	"\x04Step\x12\x12\n" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x16\n" +
 	"\x06result\x18\x02 \x01(\tR\x06result\x12\x16\n" +
@@ -1752,9 +1963,10 @@ const file_weir_v1_access_proto_rawDesc = "" +
 	"\vdecision_id\x18\x0f \x01(\tR\n" +
 	"decisionId\x12'\n" +
 	"\aexplain\x18\x10 \x03(\v2\r.weir.v1.StepR\aexplain\x12\x1a\n" +
-	"\brefusing\x18\x11 \x01(\tR\brefusing\"B\n" +
+	"\brefusing\x18\x11 \x01(\tR\brefusing\"q\n" +
 	"\x11CheckBatchRequest\x12-\n" +
-	"\x06checks\x18\x01 \x03(\v2\x15.weir.v1.CheckRequestR\x06checks\"^\n" +
+	"\x06checks\x18\x01 \x03(\v2\x15.weir.v1.CheckRequestR\x06checks\x12-\n" +
+	"\x06common\x18\x02 \x01(\v2\x15.weir.v1.CheckRequestR\x06common\"^\n" +
 	"\aOutcome\x12-\n" +
 	"\bdecision\x18\x01 \x01(\v2\x11.weir.v1.DecisionR\bdecision\x12$\n" +
 	"\x05fault\x18\x02 \x01(\v2\x0e.weir.v1.FaultR\x05fault\"]\n" +
@@ -1770,9 +1982,10 @@ const file_weir_v1_access_proto_rawDesc = "" +
 	"\x05check\x18\x02 \x01(\v2\x15.weir.v1.CheckRequestR\x05check\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\x03 \x01(\x03R\ttimeoutMs\x12\x14\n" +
-	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\"D\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\"s\n" +
 	"\x12CheckStreamRequest\x12.\n" +
-	"\x06checks\x18\x01 \x03(\v2\x16.weir.v1.StreamedCheckR\x06checks\"M\n" +
+	"\x06checks\x18\x01 \x03(\v2\x16.weir.v1.StreamedCheckR\x06checks\x12-\n" +
+	"\x06common\x18\x02 \x01(\v2\x15.weir.v1.CheckRequestR\x06common\"M\n" +
 	"\x0fStreamedOutcome\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12*\n" +
 	"\aoutcome\x18\x02 \x01(\v2\x10.weir.v1.OutcomeR\aoutcome\"K\n" +
@@ -1792,7 +2005,7 @@ const file_weir_v1_access_proto_rawDesc = "" +
 	"\n" +
 	"expires_ms\x18\x03 \x01(\x03R\texpiresMs\"&\n" +
 	"\x0eGetViewRequest\x12\x14\n" +
-	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"\xc8\x01\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"\xe2\x01\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04boot\x18\x02 \x01(\tR\x04boot\x12\x12\n" +
@@ -1802,7 +2015,13 @@ const file_weir_v1_access_proto_rawDesc = "" +
 	"\x04zone\x18\x06 \x01(\tR\x04zone\x12\x1a\n" +
 	"\bstanding\x18\a \x01(\tR\bstanding\x12\x14\n" +
 	"\x05alive\x18\b \x01(\bR\x05alive\x12\x14\n" +
-	"\x05voter\x18\t \x01(\bR\x05voter\"\xa2\x02\n" +
+	"\x05voter\x18\t \x01(\bR\x05voter\x12\x18\n" +
+	"\aclients\x18\n" +
+	" \x01(\rR\aclients\"e\n" +
+	"\x06Domain\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aaccount\x18\x02 \x03(\tR\aaccount\x12-\n" +
+	"\bfallback\x18\x03 \x01(\x0e2\x11.weir.v1.FallbackR\bfallback\"\xcd\x02\n" +
 	"\x04View\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\tR\acluster\x12\x16\n" +
@@ -1816,7 +2035,9 @@ const file_weir_v1_access_proto_rawDesc = "" +
 	"\x05homes\x18\b \x03(\rB\x02\x10\x01R\x05homes\x12\x1e\n" +
 	"\bdeputies\x18\t \x03(\rB\x02\x10\x01R\bdeputies\x12\x12\n" +
 	"\x04node\x18\n" +
-	" \x01(\tR\x04node*O\n" +
+	" \x01(\tR\x04node\x12)\n" +
+	"\adomains\x18\v \x03(\v2\x0f.weir.v1.DomainR\adomains\"\x12\n" +
+	"\x10WatchViewRequest*O\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fMODE_CONSUME\x10\x01\x12\r\n" +
@@ -1827,14 +2048,20 @@ const file_weir_v1_access_proto_rawDesc = "" +
 	"\rVERDICT_ALLOW\x10\x01\x12\x13\n" +
 	"\x0fVERDICT_DEGRADE\x10\x02\x12\x11\n" +
 	"\rVERDICT_QUEUE\x10\x03\x12\x10\n" +
-	"\fVERDICT_DENY\x10\x042\xc5\x02\n" +
+	"\fVERDICT_DENY\x10\x04*`\n" +
+	"\bFallback\x12\x18\n" +
+	"\x14FALLBACK_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eFALLBACK_SHARE\x10\x01\x12\x11\n" +
+	"\rFALLBACK_OPEN\x10\x02\x12\x13\n" +
+	"\x0fFALLBACK_CLOSED\x10\x032\xfe\x02\n" +
 	"\rAccessService\x121\n" +
 	"\x05Check\x12\x15.weir.v1.CheckRequest\x1a\x11.weir.v1.Decision\x12E\n" +
 	"\n" +
 	"CheckBatch\x12\x1a.weir.v1.CheckBatchRequest\x1a\x1b.weir.v1.CheckBatchResponse\x12L\n" +
 	"\vCheckStream\x12\x1b.weir.v1.CheckStreamRequest\x1a\x1c.weir.v1.CheckStreamResponse(\x010\x01\x129\n" +
 	"\x06Settle\x12\x16.weir.v1.SettleRequest\x1a\x17.weir.v1.SettleResponse\x121\n" +
-	"\aGetView\x12\x17.weir.v1.GetViewRequest\x1a\r.weir.v1.ViewB1Z/github.com/weir-cluster/weir/api/weir/v1;weirv1b\x06proto3"
+	"\aGetView\x12\x17.weir.v1.GetViewRequest\x1a\r.weir.v1.View\x127\n" +
+	"\tWatchView\x12\x19.weir.v1.WatchViewRequest\x1a\r.weir.v1.View0\x01B1Z/github.com/weir-cluster/weir/api/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_access_proto_rawDescOnce sync.Once
@@ -1848,69 +2075,79 @@ func file_weir_v1_access_proto_rawDescGZIP() []byte {
 	return file_weir_v1_access_proto_rawDescData
 }
 
-var file_weir_v1_access_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_weir_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_weir_v1_access_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_weir_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_weir_v1_access_proto_goTypes = []any{
 	(Mode)(0),                   // 0: weir.v1.Mode
 	(Verdict)(0),                // 1: weir.v1.Verdict
-	(*Attribute)(nil),           // 2: weir.v1.Attribute
-	(*Cost)(nil),                // 3: weir.v1.Cost
-	(*CheckRequest)(nil),        // 4: weir.v1.CheckRequest
-	(*LimitOverride)(nil),       // 5: weir.v1.LimitOverride
-	(*Draw)(nil),                // 6: weir.v1.Draw
-	(*LimitState)(nil),          // 7: weir.v1.LimitState
-	(*Step)(nil),                // 8: weir.v1.Step
-	(*Decision)(nil),            // 9: weir.v1.Decision
-	(*CheckBatchRequest)(nil),   // 10: weir.v1.CheckBatchRequest
-	(*Outcome)(nil),             // 11: weir.v1.Outcome
-	(*Fault)(nil),               // 12: weir.v1.Fault
-	(*CheckBatchResponse)(nil),  // 13: weir.v1.CheckBatchResponse
-	(*StreamedCheck)(nil),       // 14: weir.v1.StreamedCheck
-	(*CheckStreamRequest)(nil),  // 15: weir.v1.CheckStreamRequest
-	(*StreamedOutcome)(nil),     // 16: weir.v1.StreamedOutcome
-	(*CheckStreamResponse)(nil), // 17: weir.v1.CheckStreamResponse
-	(*SettleRequest)(nil),       // 18: weir.v1.SettleRequest
-	(*SettleResponse)(nil),      // 19: weir.v1.SettleResponse
-	(*GetViewRequest)(nil),      // 20: weir.v1.GetViewRequest
-	(*Member)(nil),              // 21: weir.v1.Member
-	(*View)(nil),                // 22: weir.v1.View
+	(Fallback)(0),               // 2: weir.v1.Fallback
+	(*Attribute)(nil),           // 3: weir.v1.Attribute
+	(*Cost)(nil),                // 4: weir.v1.Cost
+	(*CheckRequest)(nil),        // 5: weir.v1.CheckRequest
+	(*LimitOverride)(nil),       // 6: weir.v1.LimitOverride
+	(*Draw)(nil),                // 7: weir.v1.Draw
+	(*LimitState)(nil),          // 8: weir.v1.LimitState
+	(*Step)(nil),                // 9: weir.v1.Step
+	(*Decision)(nil),            // 10: weir.v1.Decision
+	(*CheckBatchRequest)(nil),   // 11: weir.v1.CheckBatchRequest
+	(*Outcome)(nil),             // 12: weir.v1.Outcome
+	(*Fault)(nil),               // 13: weir.v1.Fault
+	(*CheckBatchResponse)(nil),  // 14: weir.v1.CheckBatchResponse
+	(*StreamedCheck)(nil),       // 15: weir.v1.StreamedCheck
+	(*CheckStreamRequest)(nil),  // 16: weir.v1.CheckStreamRequest
+	(*StreamedOutcome)(nil),     // 17: weir.v1.StreamedOutcome
+	(*CheckStreamResponse)(nil), // 18: weir.v1.CheckStreamResponse
+	(*SettleRequest)(nil),       // 19: weir.v1.SettleRequest
+	(*SettleResponse)(nil),      // 20: weir.v1.SettleResponse
+	(*GetViewRequest)(nil),      // 21: weir.v1.GetViewRequest
+	(*Member)(nil),              // 22: weir.v1.Member
+	(*Domain)(nil),              // 23: weir.v1.Domain
+	(*View)(nil),                // 24: weir.v1.View
+	(*WatchViewRequest)(nil),    // 25: weir.v1.WatchViewRequest
 }
 var file_weir_v1_access_proto_depIdxs = []int32{
-	2,  // 0: weir.v1.CheckRequest.attributes:type_name -> weir.v1.Attribute
-	3,  // 1: weir.v1.CheckRequest.cost:type_name -> weir.v1.Cost
+	3,  // 0: weir.v1.CheckRequest.attributes:type_name -> weir.v1.Attribute
+	4,  // 1: weir.v1.CheckRequest.cost:type_name -> weir.v1.Cost
 	0,  // 2: weir.v1.CheckRequest.mode:type_name -> weir.v1.Mode
-	5,  // 3: weir.v1.CheckRequest.override:type_name -> weir.v1.LimitOverride
-	1,  // 4: weir.v1.Decision.verdict:type_name -> weir.v1.Verdict
-	2,  // 5: weir.v1.Decision.degrade:type_name -> weir.v1.Attribute
-	6,  // 6: weir.v1.Decision.sources:type_name -> weir.v1.Draw
-	7,  // 7: weir.v1.Decision.limits:type_name -> weir.v1.LimitState
-	8,  // 8: weir.v1.Decision.explain:type_name -> weir.v1.Step
-	4,  // 9: weir.v1.CheckBatchRequest.checks:type_name -> weir.v1.CheckRequest
-	9,  // 10: weir.v1.Outcome.decision:type_name -> weir.v1.Decision
-	12, // 11: weir.v1.Outcome.fault:type_name -> weir.v1.Fault
-	11, // 12: weir.v1.CheckBatchResponse.outcomes:type_name -> weir.v1.Outcome
-	4,  // 13: weir.v1.StreamedCheck.check:type_name -> weir.v1.CheckRequest
-	14, // 14: weir.v1.CheckStreamRequest.checks:type_name -> weir.v1.StreamedCheck
-	11, // 15: weir.v1.StreamedOutcome.outcome:type_name -> weir.v1.Outcome
-	16, // 16: weir.v1.CheckStreamResponse.outcomes:type_name -> weir.v1.StreamedOutcome
-	3,  // 17: weir.v1.SettleRequest.actual:type_name -> weir.v1.Cost
-	6,  // 18: weir.v1.SettleResponse.sources:type_name -> weir.v1.Draw
-	21, // 19: weir.v1.View.members:type_name -> weir.v1.Member
-	4,  // 20: weir.v1.AccessService.Check:input_type -> weir.v1.CheckRequest
-	10, // 21: weir.v1.AccessService.CheckBatch:input_type -> weir.v1.CheckBatchRequest
-	15, // 22: weir.v1.AccessService.CheckStream:input_type -> weir.v1.CheckStreamRequest
-	18, // 23: weir.v1.AccessService.Settle:input_type -> weir.v1.SettleRequest
-	20, // 24: weir.v1.AccessService.GetView:input_type -> weir.v1.GetViewRequest
-	9,  // 25: weir.v1.AccessService.Check:output_type -> weir.v1.Decision
-	13, // 26: weir.v1.AccessService.CheckBatch:output_type -> weir.v1.CheckBatchResponse
-	17, // 27: weir.v1.AccessService.CheckStream:output_type -> weir.v1.CheckStreamResponse
-	19, // 28: weir.v1.AccessService.Settle:output_type -> weir.v1.SettleResponse
-	22, // 29: weir.v1.AccessService.GetView:output_type -> weir.v1.View
-	25, // [25:30] is the sub-list for method output_type
-	20, // [20:25] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	6,  // 3: weir.v1.CheckRequest.override:type_name -> weir.v1.LimitOverride
+	2,  // 4: weir.v1.LimitState.fallback:type_name -> weir.v1.Fallback
+	1,  // 5: weir.v1.Decision.verdict:type_name -> weir.v1.Verdict
+	3,  // 6: weir.v1.Decision.degrade:type_name -> weir.v1.Attribute
+	7,  // 7: weir.v1.Decision.sources:type_name -> weir.v1.Draw
+	8,  // 8: weir.v1.Decision.limits:type_name -> weir.v1.LimitState
+	9,  // 9: weir.v1.Decision.explain:type_name -> weir.v1.Step
+	5,  // 10: weir.v1.CheckBatchRequest.checks:type_name -> weir.v1.CheckRequest
+	5,  // 11: weir.v1.CheckBatchRequest.common:type_name -> weir.v1.CheckRequest
+	10, // 12: weir.v1.Outcome.decision:type_name -> weir.v1.Decision
+	13, // 13: weir.v1.Outcome.fault:type_name -> weir.v1.Fault
+	12, // 14: weir.v1.CheckBatchResponse.outcomes:type_name -> weir.v1.Outcome
+	5,  // 15: weir.v1.StreamedCheck.check:type_name -> weir.v1.CheckRequest
+	15, // 16: weir.v1.CheckStreamRequest.checks:type_name -> weir.v1.StreamedCheck
+	5,  // 17: weir.v1.CheckStreamRequest.common:type_name -> weir.v1.CheckRequest
+	12, // 18: weir.v1.StreamedOutcome.outcome:type_name -> weir.v1.Outcome
+	17, // 19: weir.v1.CheckStreamResponse.outcomes:type_name -> weir.v1.StreamedOutcome
+	4,  // 20: weir.v1.SettleRequest.actual:type_name -> weir.v1.Cost
+	7,  // 21: weir.v1.SettleResponse.sources:type_name -> weir.v1.Draw
+	2,  // 22: weir.v1.Domain.fallback:type_name -> weir.v1.Fallback
+	22, // 23: weir.v1.View.members:type_name -> weir.v1.Member
+	23, // 24: weir.v1.View.domains:type_name -> weir.v1.Domain
+	5,  // 25: weir.v1.AccessService.Check:input_type -> weir.v1.CheckRequest
+	11, // 26: weir.v1.AccessService.CheckBatch:input_type -> weir.v1.CheckBatchRequest
+	16, // 27: weir.v1.AccessService.CheckStream:input_type -> weir.v1.CheckStreamRequest
+	19, // 28: weir.v1.AccessService.Settle:input_type -> weir.v1.SettleRequest
+	21, // 29: weir.v1.AccessService.GetView:input_type -> weir.v1.GetViewRequest
+	25, // 30: weir.v1.AccessService.WatchView:input_type -> weir.v1.WatchViewRequest
+	10, // 31: weir.v1.AccessService.Check:output_type -> weir.v1.Decision
+	14, // 32: weir.v1.AccessService.CheckBatch:output_type -> weir.v1.CheckBatchResponse
+	18, // 33: weir.v1.AccessService.CheckStream:output_type -> weir.v1.CheckStreamResponse
+	20, // 34: weir.v1.AccessService.Settle:output_type -> weir.v1.SettleResponse
+	24, // 35: weir.v1.AccessService.GetView:output_type -> weir.v1.View
+	24, // 36: weir.v1.AccessService.WatchView:output_type -> weir.v1.View
+	31, // [31:37] is the sub-list for method output_type
+	25, // [25:31] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_access_proto_init() }
@@ -1923,8 +2160,8 @@ func file_weir_v1_access_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_access_proto_rawDesc), len(file_weir_v1_access_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   21,
+			NumEnums:      3,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,7 @@ const (
 	AccessService_CheckStream_FullMethodName = "/weir.v1.AccessService/CheckStream"
 	AccessService_Settle_FullMethodName      = "/weir.v1.AccessService/Settle"
 	AccessService_GetView_FullMethodName     = "/weir.v1.AccessService/GetView"
+	AccessService_WatchView_FullMethodName   = "/weir.v1.AccessService/WatchView"
 )
 
 // AccessServiceClient is the client API for AccessService service.
@@ -45,6 +46,9 @@ type AccessServiceClient interface {
 	Settle(ctx context.Context, in *SettleRequest, opts ...grpc.CallOption) (*SettleResponse, error)
 	// GetView returns who owns what, so that a client can go straight to an account's home.
 	GetView(ctx context.Context, in *GetViewRequest, opts ...grpc.CallOption) (*View, error)
+	// WatchView sends the view, and again whenever its epoch or the policy changes, until the caller hangs up.
+	// Who watches is counted as a client that lives.
+	WatchView(ctx context.Context, in *WatchViewRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[View], error)
 }
 
 type accessServiceClient struct {
@@ -108,6 +112,25 @@ func (c *accessServiceClient) GetView(ctx context.Context, in *GetViewRequest, o
 	return out, nil
 }
 
+func (c *accessServiceClient) WatchView(ctx context.Context, in *WatchViewRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[View], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AccessService_ServiceDesc.Streams[1], AccessService_WatchView_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchViewRequest, View]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AccessService_WatchViewClient = grpc.ServerStreamingClient[View]
+
 // AccessServiceServer is the server API for AccessService service.
 // All implementations must embed UnimplementedAccessServiceServer
 // for forward compatibility.
@@ -125,6 +148,9 @@ type AccessServiceServer interface {
 	Settle(context.Context, *SettleRequest) (*SettleResponse, error)
 	// GetView returns who owns what, so that a client can go straight to an account's home.
 	GetView(context.Context, *GetViewRequest) (*View, error)
+	// WatchView sends the view, and again whenever its epoch or the policy changes, until the caller hangs up.
+	// Who watches is counted as a client that lives.
+	WatchView(*WatchViewRequest, grpc.ServerStreamingServer[View]) error
 	mustEmbedUnimplementedAccessServiceServer()
 }
 
@@ -149,6 +175,9 @@ func (UnimplementedAccessServiceServer) Settle(context.Context, *SettleRequest) 
 }
 func (UnimplementedAccessServiceServer) GetView(context.Context, *GetViewRequest) (*View, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetView not implemented")
+}
+func (UnimplementedAccessServiceServer) WatchView(*WatchViewRequest, grpc.ServerStreamingServer[View]) error {
+	return status.Error(codes.Unimplemented, "method WatchView not implemented")
 }
 func (UnimplementedAccessServiceServer) mustEmbedUnimplementedAccessServiceServer() {}
 func (UnimplementedAccessServiceServer) testEmbeddedByValue()                       {}
@@ -250,6 +279,17 @@ func _AccessService_GetView_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccessService_WatchView_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchViewRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AccessServiceServer).WatchView(m, &grpc.GenericServerStream[WatchViewRequest, View]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AccessService_WatchViewServer = grpc.ServerStreamingServer[View]
+
 // AccessService_ServiceDesc is the grpc.ServiceDesc for AccessService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -280,6 +320,11 @@ var AccessService_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _AccessService_CheckStream_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "WatchView",
+			Handler:       _AccessService_WatchView_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "weir/v1/access.proto",

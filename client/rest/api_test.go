@@ -1,4 +1,4 @@
-package client
+package rest
 
 import (
 	"encoding/json"
@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/weir-cluster/weir/client"
 
 	"github.com/weir-cluster/weir/ring"
 )
@@ -30,9 +32,9 @@ func TestCheckSendsTheDocumentedNames(t *testing.T) {
 	c := one(t, sees(200, jsonMedia, allowed, func(r *http.Request, body string) {
 		got = r.Method + " " + r.URL.Path + " " + r.Header.Get("Content-Type") + " " + body
 	}))
-	if _, err := c.Check(t.Context(), CheckRequest{
+	if _, err := c.Check(t.Context(), client.CheckRequest{
 		Domain: "demo", Attributes: map[string]string{"user": "alice"}, Cost: map[string]int64{"tokens": 5},
-		IdempotencyKey: "k", Ticket: "t", MaxWaitMS: 9, Mode: Peek, Explain: true,
+		IdempotencyKey: "k", Ticket: "t", MaxWaitMS: 9, Mode: client.Peek, Explain: true,
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +66,7 @@ func TestRefusalIsADecision(t *testing.T) {
 			media = problemMedia
 		}
 		d, err := one(t, answer(r.status, media, fmt.Sprintf(`{"verdict":%q,"reason":"X","retry_after_ms":1500,"from_the_future":1}`, r.verdict))).
-			Check(t.Context(), CheckRequest{})
+			Check(t.Context(), client.CheckRequest{})
 		if err != nil || d.Verdict != r.verdict || d.Allowed() != r.allowed || d.RetryAfter() != 1500*time.Millisecond {
 			t.Errorf("status %d: %+v, %v", r.status, d, err)
 		}
@@ -81,7 +83,7 @@ func TestDecisionKeepsEveryField(t *testing.T) {
 		`"sources":[{"source":"CREDIT","meter":"requests","amount":1,"credits_micros":10000,"grant":"g"}],` +
 		`"limits":[{"name":"l","limit":5,"remaining":3,"reset_ms":4}],"reservation":"r","policy_version":6,"home":"n1",` +
 		`"epoch":7,"decision_id":"d","explain":[{"rule":"a","result":"b","detail":"c"}]}`
-	d, err := one(t, answer(429, problemMedia, body)).Check(t.Context(), CheckRequest{})
+	d, err := one(t, answer(429, problemMedia, body)).Check(t.Context(), client.CheckRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +116,7 @@ func TestProblemsTellStatusDetailAndFindings(t *testing.T) {
 	if !errors.As(err, &p) || p.Title != "bad policy" || !slices.Equal(p.Errors, []Finding{{"p.yaml", 3, 7, "unknown field"}}) {
 		t.Errorf("problem %+v", p)
 	}
-	_, err = one(t, answer(503, problemMedia, `{"title":"no leader"}`)).Check(t.Context(), CheckRequest{})
+	_, err = one(t, answer(503, problemMedia, `{"title":"no leader"}`)).Check(t.Context(), client.CheckRequest{})
 	wantError(t, err, "status 503: no leader")
 }
 
@@ -142,8 +144,8 @@ func TestPolicyTextAndVersionTravelUnchanged(t *testing.T) {
 
 func TestViewPlacesAccountsAsTheRingDoes(t *testing.T) {
 	t.Parallel()
-	v := View{
-		Hash: "xxhash64", Partitions: ring.Partitions, Members: []Member{{Name: "n1"}, {Name: "n2"}},
+	v := client.View{
+		Hash: "xxhash64", Partitions: ring.Partitions, Members: []client.Member{{Name: "n1"}, {Name: "n2"}},
 		Homes: make([]uint16, ring.Partitions), Deputies: slices.Repeat([]uint16{ring.None}, ring.Partitions),
 	}
 	p := ring.Partition("demo", "alice")
@@ -160,7 +162,7 @@ func TestViewPlacesAccountsAsTheRingDoes(t *testing.T) {
 	if place.Partition != p || place.Home == nil || place.Home.Name != "n2" || place.Deputy != nil {
 		t.Errorf("place %+v, want home n2 of partition %d and no deputy", place, p)
 	}
-	if (View{}).Place("demo", "alice").Home != nil {
+	if (client.View{}).Place("demo", "alice").Home != nil {
 		t.Error("an empty view has a home for alice")
 	}
 	v.Deputies = v.Deputies[1:]
@@ -178,16 +180,16 @@ func TestLedgerWritesCarryTheKeyAndTheDocumentedNames(t *testing.T) {
 	day := time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)
 	rows := []struct {
 		want  string
-		write func(c *Client) (Receipt, error)
+		write func(c *Client) (client.Receipt, error)
 	}{
-		{`POST /v1/accounts k {"id":"a~b","plan":"free","labels":{"x":"y"},"use_credits":true,"overdraft_micros":7}`, func(c *Client) (Receipt, error) {
-			return c.OpenAccount(t.Context(), "k", Account{"a~b", "free", map[string]string{"x": "y"}, true, 7})
+		{`POST /v1/accounts k {"id":"a~b","plan":"free","labels":{"x":"y"},"use_credits":true,"overdraft_micros":7}`, func(c *Client) (client.Receipt, error) {
+			return c.OpenAccount(t.Context(), "k", client.Account{ID: "a~b", Plan: "free", Labels: map[string]string{"x": "y"}, UseCredits: true, OverdraftMicros: 7})
 		}},
-		{`POST /v1/accounts/a%2Fb/grants k {"id":"g","kind":"promo","amount_micros":5,"priority":2,"expires":"2027-01-31T00:00:00Z"}`, func(c *Client) (Receipt, error) {
-			return c.Grant(t.Context(), "k", "a/b", Grant{ID: "g", Kind: "promo", AmountMicros: 5, Priority: 2, Expires: day})
+		{`POST /v1/accounts/a%2Fb/grants k {"id":"g","kind":"promo","amount_micros":5,"priority":2,"expires":"2027-01-31T00:00:00Z"}`, func(c *Client) (client.Receipt, error) {
+			return c.Grant(t.Context(), "k", "a/b", client.Grant{ID: "g", Kind: "promo", AmountMicros: 5, Priority: 2, Expires: day})
 		}},
-		{`POST /v1/accounts/a/debits k {"amount_micros":5,"order":["credit"],"memo":"m"}`, func(c *Client) (Receipt, error) {
-			return c.Debit(t.Context(), "k", "a", Debit{5, []string{"credit"}, "m"})
+		{`POST /v1/accounts/a/debits k {"amount_micros":5,"order":["credit"],"memo":"m"}`, func(c *Client) (client.Receipt, error) {
+			return c.Debit(t.Context(), "k", "a", client.Debit{AmountMicros: 5, Order: []string{"credit"}, Memo: "m"})
 		}},
 	}
 	receipt := `{"outcome":"done","account":"a","seq":1,"amount_micros":5,"balance_after_micros":-2,` +
@@ -207,7 +209,7 @@ func TestLedgerWritesCarryTheKeyAndTheDocumentedNames(t *testing.T) {
 func TestLedgerWriteWithoutAKeyIsNotSent(t *testing.T) {
 	t.Parallel()
 	w := &wire{}
-	if _, err := dial(t, w, "a:1").Debit(t.Context(), "", "alice", Debit{}); !errors.Is(err, ErrNoKey) || len(w.asked) > 0 {
+	if _, err := dial(t, w, "a:1").Debit(t.Context(), "", "alice", client.Debit{}); !errors.Is(err, client.ErrNoKey) || len(w.asked) > 0 {
 		t.Errorf("error %v after asking %q", err, w.asked)
 	}
 }
@@ -215,11 +217,11 @@ func TestLedgerWriteWithoutAKeyIsNotSent(t *testing.T) {
 func TestTooLittleCreditIsARefusedReceipt(t *testing.T) {
 	t.Parallel()
 	r, err := one(t, answer(402, problemMedia, `{"title":"t","detail":"d","outcome":"insufficient","account":"a","balance_after_micros":3}`)).
-		Debit(t.Context(), "k", "a", Debit{AmountMicros: 4})
+		Debit(t.Context(), "k", "a", client.Debit{AmountMicros: 4})
 	if err != nil || !r.Refused() || r.Status != 402 || r.BalanceAfterMicros != 3 || r.Detail != "d" {
 		t.Errorf("receipt %+v, %v", r, err)
 	}
-	_, err = one(t, answer(409, problemMedia, `{"detail":"another debit has this key"}`)).Debit(t.Context(), "k", "a", Debit{})
+	_, err = one(t, answer(409, problemMedia, `{"detail":"another debit has this key"}`)).Debit(t.Context(), "k", "a", client.Debit{})
 	wantError(t, err, "status 409: another debit has this key")
 }
 

@@ -1,4 +1,4 @@
-package client
+package rest
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"slices"
 	"time"
+
+	"github.com/weir-cluster/weir/client"
 )
 
 // Terms are what an account has instead of a limit's own numbers, as a policy writes them; what is left out stays
@@ -44,13 +46,13 @@ type Special struct {
 
 // Standing is how an account stands with every limit that applies to it.
 type Standing struct {
-	Domain        string  `json:"domain"`
-	Account       string  `json:"account"`
-	Blocked       *Block  `json:"blocked,omitempty"` // nil when it is not
-	Limits        []Limit `json:"limits"`
-	PolicyVersion uint64  `json:"policy_version"`
-	Home          string  `json:"home"` // the node that looked
-	Epoch         uint64  `json:"epoch"`
+	Domain        string         `json:"domain"`
+	Account       string         `json:"account"`
+	Blocked       *Block         `json:"blocked,omitempty"` // nil when it is not
+	Limits        []client.Limit `json:"limits"`
+	PolicyVersion uint64         `json:"policy_version"`
+	Home          string         `json:"home"` // the node that looked
+	Epoch         uint64         `json:"epoch"`
 }
 
 // SetOverride gives an account other numbers for a limit. This and the other changes below are agreed by the

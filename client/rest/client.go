@@ -1,9 +1,9 @@
-// Package client talks to a Weir cluster over its HTTP/JSON API.
+// Package rest talks to a Weir cluster over its HTTP/JSON API.
 //
 // A Client knows one or more addresses and asks them in order: any node decides for any account, it
 // passes the question on to the account's home. A denial is a Decision, not an error; an error means
 // that nothing was decided, or that nobody knows, and says which address was tried and what may help.
-package client
+package rest
 
 import (
 	"bytes"
@@ -18,10 +18,9 @@ import (
 	"net/url"
 	"strings"
 	"time"
-)
 
-// ErrUnreachable is returned when no address accepted a connection: nothing was sent, nothing was done.
-var ErrUnreachable = errors.New("no node could be reached")
+	"github.com/weir-cluster/weir/client"
+)
 
 // Bounds of a client.
 const (
@@ -159,7 +158,7 @@ func (c *Client) sendWithin(ctx context.Context, timeout time.Duration, q call) 
 	}
 	switch {
 	case !reached:
-		return reply{}, fmt.Errorf("%w: %w (is a node running there? start one with `weir dev`)", ErrUnreachable, failed)
+		return reply{}, fmt.Errorf("%w: %w (is a node running there? start one with `weir dev`)", client.ErrUnreachable, failed)
 	case errors.Is(failed, context.DeadlineExceeded):
 		return reply{}, fmt.Errorf("%w (no answer within %v: ask another node or allow more time)", failed, timeout)
 	default:

@@ -1,4 +1,4 @@
-package client
+package rest
 
 import (
 	"context"
@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/weir-cluster/weir/client"
 )
 
 // wire is a network without sockets: a host answers with its handler, hangs, breaks or refuses.
@@ -106,16 +108,16 @@ func TestCallsMoveOnOnlyWhenThatCannotChargeTwice(t *testing.T) {
 	rows := []struct {
 		name    string
 		hosts   map[string]http.HandlerFunc
-		request CheckRequest
+		request client.CheckRequest
 		asked   string
 		fails   bool
 	}{
-		{"refused connection", map[string]http.HandlerFunc{"b:1": ok}, CheckRequest{}, "a:1 b:1", false},
-		{"broken, no key", map[string]http.HandlerFunc{"a:1": nil, "b:1": ok}, CheckRequest{}, "a:1", true},
-		{"broken, key", map[string]http.HandlerFunc{"a:1": nil, "b:1": ok}, CheckRequest{IdempotencyKey: "k"}, "a:1 b:1", false},
-		{"broken, peek", map[string]http.HandlerFunc{"a:1": nil, "b:1": ok}, CheckRequest{Mode: Peek}, "a:1 b:1", false},
-		{"broken second, no key", map[string]http.HandlerFunc{"b:1": nil, "c:1": ok}, CheckRequest{}, "a:1 b:1", true},
-		{"answered problem", map[string]http.HandlerFunc{"a:1": answer(500, problemMedia, `{}`), "b:1": ok}, CheckRequest{IdempotencyKey: "k"}, "a:1", true},
+		{"refused connection", map[string]http.HandlerFunc{"b:1": ok}, client.CheckRequest{}, "a:1 b:1", false},
+		{"broken, no key", map[string]http.HandlerFunc{"a:1": nil, "b:1": ok}, client.CheckRequest{}, "a:1", true},
+		{"broken, key", map[string]http.HandlerFunc{"a:1": nil, "b:1": ok}, client.CheckRequest{IdempotencyKey: "k"}, "a:1 b:1", false},
+		{"broken, peek", map[string]http.HandlerFunc{"a:1": nil, "b:1": ok}, client.CheckRequest{Mode: client.Peek}, "a:1 b:1", false},
+		{"broken second, no key", map[string]http.HandlerFunc{"b:1": nil, "c:1": ok}, client.CheckRequest{}, "a:1 b:1", true},
+		{"answered problem", map[string]http.HandlerFunc{"a:1": answer(500, problemMedia, `{}`), "b:1": ok}, client.CheckRequest{IdempotencyKey: "k"}, "a:1", true},
 	}
 	for _, r := range rows {
 		w := &wire{hosts: r.hosts}
@@ -123,7 +125,7 @@ func TestCallsMoveOnOnlyWhenThatCannotChargeTwice(t *testing.T) {
 		if asked := strings.Join(w.asked, " "); asked != r.asked || (err != nil) != r.fails {
 			t.Errorf("%s: asked %q with error %v, want %q and an error: %v", r.name, asked, err, r.asked, r.fails)
 		}
-		if errors.Is(err, ErrUnreachable) {
+		if errors.Is(err, client.ErrUnreachable) {
 			t.Errorf("%s: %v claims that nothing was sent", r.name, err)
 		}
 	}
@@ -133,7 +135,7 @@ func TestUnreachableSaysWhoWasAskedAndWhatToDo(t *testing.T) {
 	t.Parallel()
 	_, err := dial(t, &wire{}, "a:1,b:2").View(t.Context())
 	wantError(t, err, "http://a:1/v1/view", "http://b:2/v1/view", "connection refused", "weir dev")
-	if !errors.Is(err, ErrUnreachable) {
+	if !errors.Is(err, client.ErrUnreachable) {
 		t.Errorf("%v is not ErrUnreachable", err)
 	}
 }
@@ -148,7 +150,7 @@ func TestSilenceEndsAtTheTimeout(t *testing.T) {
 		}{{0, 5 * time.Second}, {2000, 7 * time.Second}, {-9e15, 5 * time.Second}, {9e15, time.Hour + 5*time.Second}}
 		for _, r := range rows {
 			began := time.Now()
-			_, err := c.Check(t.Context(), CheckRequest{MaxWaitMS: r.waitMS})
+			_, err := c.Check(t.Context(), client.CheckRequest{MaxWaitMS: r.waitMS})
 			wantError(t, err, "http://a:1/v1/check", "no answer within", "allow more time")
 			if took := time.Since(began); took != r.took {
 				t.Errorf("max_wait_ms %d: gave up after %v, want %v", r.waitMS, took, r.took)
@@ -162,7 +164,7 @@ func TestCallerCanGiveUpFirst(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	w := &wire{hosts: map[string]http.HandlerFunc{"a:1": hang, "b:1": answer(200, jsonMedia, allowed)}}
-	_, err := dial(t, w, "a:1,b:1").Check(ctx, CheckRequest{IdempotencyKey: "k"})
+	_, err := dial(t, w, "a:1,b:1").Check(ctx, client.CheckRequest{IdempotencyKey: "k"})
 	if !errors.Is(err, context.Canceled) || len(w.asked) > 1 {
 		t.Errorf("error %v after asking %q, want context.Canceled and nobody else asked", err, w.asked)
 	}
@@ -189,9 +191,9 @@ func TestSomethingElseOnThePortIsNoDecision(t *testing.T) {
 	}
 	for _, r := range rows {
 		c := one(t, answer(r.status, r.media, r.body))
-		_, err := c.Check(t.Context(), CheckRequest{})
+		_, err := c.Check(t.Context(), client.CheckRequest{})
 		wantError(t, err, append(r.words, "http://a:1/v1/check")...)
-		_, err = c.Grant(t.Context(), "k", "alice", Grant{})
+		_, err = c.Grant(t.Context(), "k", "alice", client.Grant{})
 		wantError(t, err, append(r.words, "http://a:1/v1/accounts/alice/grants")...)
 	}
 }
