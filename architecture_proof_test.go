@@ -120,7 +120,7 @@ func importProofs() []proof {
 		{"imports", "shelf/a.go", importing("/ring"), "no line in the import map"},
 		{"imports", "policy/a.go", importing("/ring"), ""},
 		{"imports", "api/stream/a.go", importing("/api/weir/v1"), ""},
-		{"imports", "chaos/a.go", importing("/chaos/simnet"), ""},
+		{"imports", "chaos/sim/a.go", importing("/chaos/simnet"), ""},
 		{"imports", "cmd/weir-chaos/a.go", importing("/chaos"), ""},
 		{"imports", "ring/a.go", "package p\nimport \"github.com/weir-cluster/weirdly\"\n", ""},
 		{"imports", "ring/a_test.go", importing("/node"), ""},

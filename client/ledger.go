@@ -75,5 +75,24 @@ type Part struct {
 	AmountMicros int64  `json:"amount_micros"`
 }
 
+// Entry is one movement of an account. Its postings sum to zero.
+type Entry struct {
+	Seq            uint64    `json:"seq"` // of the account's journal; 1 is the opening
+	Movement       string    `json:"movement"`
+	IdempotencyKey string    `json:"idempotency_key,omitempty"` // of the write; empty for what time did
+	Memo           string    `json:"memo,omitempty"`
+	Postings       []Posting `json:"postings"`
+	Index          uint64    `json:"index"` // of the log entry that carried it
+	Term           uint64    `json:"term"`
+	Time           time.Time `json:"time"` // of the ledger
+}
+
+// Posting is one line of an entry: an amount that one book gains or, when negative, loses.
+type Posting struct {
+	Book         string `json:"book"`
+	Grant        string `json:"grant,omitempty"`
+	AmountMicros int64  `json:"amount_micros"`
+}
+
 // Refused reports whether the ledger said no: nothing was taken.
 func (r Receipt) Refused() bool { return r.Status >= http.StatusBadRequest }

@@ -14,6 +14,14 @@ type View struct {
 	Members       []Member `json:"members"`
 	Homes         []uint16 `json:"homes"` // by partition: index into Members, 65535 for none
 	Deputies      []uint16 `json:"deputies"`
+	Domains       []Domain `json:"domains,omitempty"`
+}
+
+// Domain is what finds the account of a request, and so its home.
+type Domain struct {
+	Name     string   `json:"name"`
+	Account  []string `json:"account,omitempty"`  // attributes whose values, in this order, name the account; none for an Envoy tree
+	Fallback string   `json:"fallback,omitempty"` // share, open or closed if all its limits have the same
 }
 
 // Member is a node on the roster. Absent ones stay on it, so that indexes keep their meaning.
@@ -27,6 +35,7 @@ type Member struct {
 	Standing string `json:"standing"` // steady, joined, absent
 	Alive    bool   `json:"alive"`    // as gossip sees it from the node that answered
 	Voter    bool   `json:"voter"`
+	Clients  int    `json:"clients,omitempty"` // that watch the view there
 }
 
 // Place is where an account is decided for. Home and Deputy are nil where the view names none.

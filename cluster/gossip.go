@@ -38,6 +38,7 @@ type Sighting struct {
 	Leading bool   `json:"ld,omitempty"` // it leads the Raft group
 	Votes   bool   `json:"vt,omitempty"` // it votes in the Raft group
 	Founded bool   `json:"f,omitempty"`  // it has Raft state, so it founds nothing
+	Clients int    `json:"k,omitempty"`  // that watch the view there
 }
 
 // Gossip tells who is alive (SWIM, by memberlist) and spreads epochs. It never decides who owns what. It is

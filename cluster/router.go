@@ -11,7 +11,7 @@ import (
 
 // Decider decides the accounts that this node is home of.
 type Decider interface {
-	policy.Checker
+	policy.Trier
 	Settle(ctx context.Context, s policy.Settlement) (policy.Settled, error)
 }
 
@@ -52,7 +52,9 @@ func (r *Router) Check(ctx context.Context, q policy.Request) (policy.Decision, 
 	if err != nil {
 		return policy.Decision{}, err
 	}
-	d, err := route(ctx, r, account.Partition,
+	asking, cancel := early(ctx)
+	defer cancel()
+	d, err := route(asking, r, account.Partition,
 		func(ctx context.Context, epoch uint64) (policy.Decision, error) { return r.decide(ctx, q, epoch) },
 		func(ctx context.Context, to Peer, epoch uint64) (policy.Decision, error) {
 			if err := p.Validate(q); err != nil { // what cannot be encoded would break the stream of all others
@@ -64,6 +66,45 @@ func (r *Router) Check(ctx context.Context, q policy.Request) (policy.Decision, 
 		return d, err
 	}
 	return r.fallback(ctx, q)
+}
+
+// Try decides as Check does if this node is home and need not wait, over *d, whose slices it reuses. Else it takes
+// nothing and reports that Check must be asked. What it keeps of the request it copies.
+func (r *Router) Try(q *policy.Request, d *policy.Decision) (decided bool, err error) {
+	v := r.cfg.Views.Current()
+	if v == nil {
+		return false, nil
+	}
+	return r.try(q, v, d)
+}
+
+// TryHere is to Decide what Try is to Check.
+func (r *Router) TryHere(q *policy.Request, epoch uint64, d *policy.Decision) (decided bool, err error) {
+	v := r.cfg.Views.Current()
+	if v == nil || v.Epoch < epoch {
+		return false, nil
+	}
+	return r.try(q, v, d)
+}
+
+func (r *Router) try(q *policy.Request, v *View, d *policy.Decision) (decided bool, err error) {
+	p := r.cfg.Policy()
+	if p == nil {
+		return false, nil
+	}
+	account, err := p.Account(*q)
+	if err != nil {
+		return true, err
+	}
+	if home, ok := v.Home(account.Partition); !ok || !r.self(home) {
+		return false, nil
+	}
+	decided, err = r.cfg.Home.Try(q, d)
+	if err != nil && undecided(err) {
+		return false, nil
+	}
+	d.Home, d.Epoch = r.cfg.Name, v.Epoch
+	return decided, err
 }
 
 // fallback decides on this node alone. It is quick and local, so it does not care that ctx has run out. A
@@ -89,11 +130,28 @@ func (r *Router) Decide(ctx context.Context, q policy.Request, epoch uint64) (po
 	if err != nil {
 		return policy.Decision{}, err
 	}
+	ctx, cancel := early(ctx)
+	defer cancel()
 	v, err := r.asHome(ctx, account.Partition, epoch)
 	if err != nil {
 		return policy.Decision{}, err
 	}
 	return r.decide(ctx, q, v.Epoch)
+}
+
+// early leaves an eighth of the time for the way back, and of ten milliseconds and more at least two, so that what holds
+// when nobody answers reaches the caller as a decision instead of after it gave up.
+func early(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	left := time.Until(deadline)
+	back := left / 8
+	if left >= 10*time.Millisecond {
+		back = max(back, 2*time.Millisecond)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-back))
 }
 
 func (r *Router) decide(ctx context.Context, q policy.Request, epoch uint64) (policy.Decision, error) {

@@ -29,6 +29,11 @@ func (h fakeHome) Check(context.Context, policy.Request) (policy.Decision, error
 	return policy.Decision{Verdict: policy.Allow, Reason: policy.OK}, h.err
 }
 
+func (h fakeHome) Try(_ *policy.Request, d *policy.Decision) (bool, error) {
+	*d = policy.Decision{Verdict: policy.Allow, Reason: policy.OK, Message: "at once"}
+	return true, h.err
+}
+
 func (h fakeHome) Settle(context.Context, policy.Settlement) (policy.Settled, error) {
 	return policy.Settled{Final: true}, h.err
 }
@@ -316,4 +321,47 @@ func TestARestartedNodeAsksInsteadOfDecidingForItsOldLife(t *testing.T) {
 	if d, err := r.Check(t.Context(), r.of(t, "a")); err != nil || d.Reason != policy.FallbackShare || asked == 0 {
 		t.Errorf("%+v, %v", d, err)
 	}
+}
+
+// A caller whose home is gone must still hear what holds without it, so the answer leaves before its time is up.
+func TestTheFallbackArrivesWithinTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRouted(t, hanging{}, nil)
+		for _, c := range []struct{ left, after time.Duration }{
+			{8 * time.Millisecond, 7 * time.Millisecond},
+			{10 * time.Millisecond, 8 * time.Millisecond},
+			{50 * time.Millisecond, 43750 * time.Microsecond},
+			{800 * time.Millisecond, 700 * time.Millisecond},
+			{10 * time.Second, time.Second}, // the wait for another node is bounded by itself
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), c.left)
+			began := time.Now()
+			d, err := r.Check(ctx, r.of(t, "b"))
+			if err != nil || d.Reason != policy.FallbackShare || time.Since(began) != c.after {
+				t.Errorf("with %s: %+v, %v after %s, want %s", c.left, d, err, time.Since(began), c.after)
+			}
+			cancel()
+		}
+	})
+}
+
+// waiting is a home that waits until its time is up, as for a ledger that is gone.
+type waiting struct{ fakeHome }
+
+func (waiting) Check(ctx context.Context, _ policy.Request) (policy.Decision, error) {
+	<-ctx.Done()
+	return policy.Decision{Reason: policy.LedgerUnavailable}, nil
+}
+
+func TestAHomeThatWaitsInVainAnswersWithinTheDeadlineOfItsAsker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRouted(t, fakePeers{}, nil)
+		r.cfg.Home = waiting{}
+		ctx, cancel := context.WithTimeout(t.Context(), 80*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		if d, err := r.Decide(ctx, r.of(t, "a"), 1); err != nil || d.Reason != policy.LedgerUnavailable || time.Since(began) != 70*time.Millisecond {
+			t.Errorf("%+v, %v after %s", d, err, time.Since(began))
+		}
+	})
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/weir-cluster/weir/cluster"
 	"github.com/weir-cluster/weir/ledger/group"
+	"github.com/weir-cluster/weir/limiter"
+	"github.com/weir-cluster/weir/ring"
 	"github.com/weir-cluster/weir/transport"
 )
 
@@ -39,6 +41,10 @@ type Config struct {
 	Policy     []byte // used only while the cluster has none
 	PolicyName string // what errors call it
 
+	// BucketsMax bounds the buckets that this node decides by as home, and those of its shares apart from them; the new
+	// keys beyond it get their limits' fallback. A bucket is about 49 bytes.
+	BucketsMax int64
+
 	DrainTimeout   time.Duration // of a graceful stop
 	RequestTimeout time.Duration // of a check or a call whose caller set none
 	ForwardTimeout time.Duration // of the wait for another node
@@ -55,11 +61,18 @@ const VotersMax = 3
 
 const gossipPort = "7946"
 
+// Bounds of Config.BucketsMax: a bucket for each partition, and about 50 GB.
+const (
+	bucketsLeast = ring.Partitions
+	bucketsMost  = 1 << 30
+)
+
 // DefaultConfig returns a cluster of one on loopback.
 func DefaultConfig() Config {
 	return Config{
 		Cluster: "weir", DataDir: "weir-data", Voter: "auto",
 		HTTPAddr: "127.0.0.1:8080", GRPCAddr: "127.0.0.1:8081", GossipAddr: "127.0.0.1:7946", PeerAddr: "127.0.0.1:7947",
+		BucketsMax:   limiter.DefaultConfig().BucketsMax,
 		DrainTimeout: 10 * time.Second, RequestTimeout: 5 * time.Second, ForwardTimeout: 2 * time.Second,
 		Logger: slog.New(slog.DiscardHandler),
 	}
@@ -88,6 +101,7 @@ func (c Config) Validate() error {
 	say(c.BootstrapExpect < 0 || c.BootstrapExpect > 1000, fmt.Errorf("bootstrap-expect %d: 0 to 1000", c.BootstrapExpect))
 	say(c.Voter != "auto" && c.Voter != "yes" && c.Voter != "no", fmt.Errorf("voter %q: auto, yes or no", c.Voter))
 	say(c.expect() == 1 && c.Voter == "no", errors.New("voter no: a cluster of one needs its vote"))
+	say(c.BucketsMax < bucketsLeast || c.BucketsMax > bucketsMost, fmt.Errorf("buckets-max %d: %d to %d", c.BucketsMax, bucketsLeast, bucketsMost))
 	say(c.DrainTimeout <= 0 || c.RequestTimeout <= 0 || c.ForwardTimeout <= 0, errors.New("timeouts must be positive"))
 	say(c.ForwardTimeout > c.RequestTimeout, fmt.Errorf("forward timeout %s: must not exceed the request timeout %s", c.ForwardTimeout, c.RequestTimeout))
 	return errors.Join(wrong...)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -18,5 +19,21 @@ func TestHowManyNodesFoundACluster(t *testing.T) {
 		if got := (Config{Join: make([]string, c.join), BootstrapExpect: c.bootstrap}).expect(); got != c.want {
 			t.Errorf("join %d, bootstrap-expect %d: %d, want %d", c.join, c.bootstrap, got, c.want)
 		}
+	}
+}
+
+func TestABoundOfBucketsThatCannotBeIsSaid(t *testing.T) {
+	for most, wrong := range map[int64]string{
+		0: "buckets-max 0: 4096 to 1073741824", 4095: "buckets-max 4095", 1<<30 + 1: "buckets-max 1073741825", -5: "buckets-max -5",
+		4096: "", 1 << 22: "", 1 << 30: "",
+	} {
+		c := DefaultConfig()
+		c.Name, c.BucketsMax = "n1", most
+		if err := c.Validate(); (err == nil) != (wrong == "") || err != nil && !strings.Contains(err.Error(), wrong) {
+			t.Errorf("%d: %v, want %q", most, err, wrong)
+		}
+	}
+	if c := DefaultConfig(); c.BucketsMax != 4_194_304 {
+		t.Errorf("%d buckets by default, the manual says 4194304", c.BucketsMax)
 	}
 }

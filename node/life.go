@@ -54,6 +54,7 @@ func (p *parts) stages(ready chan struct{}) []stage {
 		{"steward", steward.Run},
 		{"waterfall", p.waterfall.Run},
 		{"policy", p.seed},
+		{"audience", p.inform},
 		{"grpc", func(ctx context.Context) error { return serveGRPC(ctx, api, p.grpc, closeTimeout) }},
 		{"http", p.serveHTTP},
 		{"readiness", func(ctx context.Context) error { return p.watch(ctx, ready, healthy) }},
@@ -103,6 +104,22 @@ func (p *parts) forget(ctx context.Context) error {
 			known[m.Peer] = true
 		}
 		p.links.Forget(func(address string) bool { return known[address] })
+		return false
+	})
+	return nil
+}
+
+// inform tells those who watch the view of each change, and the cluster how many they are.
+func (p *parts) inform(ctx context.Context) error {
+	var epoch, version uint64
+	poll(ctx, 100*time.Millisecond, func() bool {
+		current := p.book.Current()
+		if current != nil && (p.views.Epoch() != epoch || current.Version() != version) {
+			epoch, version = p.views.Epoch(), current.Version()
+			p.audience.Tell()
+		}
+		clients := p.audience.Count()
+		p.gossip.Say(func(s *cluster.Sighting) { s.Clients = clients })
 		return false
 	})
 	return nil
@@ -186,13 +203,14 @@ func (p *parts) drain() {
 		}
 		return true
 	})
+	p.audience.Dismiss()
 	if !drained {
 		p.cfg.Logger.Warn("stopping without a hand-over: the view did not change in time", "timeout", p.cfg.DrainTimeout)
 	}
 }
 
 func (p *parts) peerServer() *grpc.Server {
-	s := grpc.NewServer(append(transport.SameCluster(p.clusterID),
+	s := grpc.NewServer(append(transport.SameCluster(p.clusterID), transport.Codec(),
 		grpc.MaxRecvMsgSize(peerBytesMax), grpc.MaxSendMsgSize(peerBytesMax),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: transport.PeerPing / 2}))...)
 	service := &transport.PeerServer{Router: p.router, Keeper: p.keeper, Quorum: quorum{p.group}, Timeout: p.cfg.RequestTimeout}
@@ -201,10 +219,11 @@ func (p *parts) peerServer() *grpc.Server {
 }
 
 func (p *parts) apiServer() (*grpc.Server, *health.Server) {
-	s := grpc.NewServer(grpc.MaxRecvMsgSize(clientBytes), grpc.MaxConcurrentStreams(streamsMax),
+	s := grpc.NewServer(transport.Codec(), grpc.MaxRecvMsgSize(clientBytes), grpc.MaxConcurrentStreams(streamsMax),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: transport.PeerPing / 2}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: transport.PeerPing}))
-	weirv1.RegisterAccessServiceServer(s, &transport.AccessServer{Access: p.router, Views: p, Timeout: p.cfg.RequestTimeout})
+	access := &transport.AccessServer{Access: p.router, Views: p, Timeout: p.cfg.RequestTimeout}
+	access.Register(s)
 	weirv1.RegisterLedgerServiceServer(s, &transport.LedgerServer{Ledger: p.ledger, Timeout: p.cfg.RequestTimeout})
 	weirv1.RegisterAdminServiceServer(s, &transport.AdminServer{Policies: p.library(), Timeout: p.cfg.RequestTimeout})
 	rlsv3.RegisterRateLimitServiceServer(s, p.rls())

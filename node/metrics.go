@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -16,12 +18,6 @@ import (
 // limitNamesMax bounds the limits that get a label of their own; the rest is counted as other.
 const limitNamesMax = 1000
 
-// checkSeconds are the bounds of the latency histograms, from a decision in memory to one that waited for the
-// ledger.
-func checkSeconds() []float64 {
-	return []float64{0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5}
-}
-
 // The paths by which a check is decided, as seen by the node that counts.
 const (
 	pathHome     = "home"
@@ -29,21 +25,37 @@ const (
 	pathFallback = "fallback"
 )
 
+var paths = [...]string{pathHome, pathForward, pathFallback}
+
+const durationName = "weir_check_duration_seconds"
+
 // gauges is what meters reads at each scrape.
 type gauges struct {
 	epoch, members, buckets, term, accounts func() float64
+	shares, bound                           func() float64 // buckets of shares; the most of these and of the home's each
 	leading                                 func() float64
 }
 
 // meters is a node's metrics. Labels are bounded: never an account or a key.
 type meters struct {
 	set     *metrics.Set
-	seconds map[string]*metrics.PrometheusHistogram // by path
-	errors  map[string]*metrics.Counter             // by path
+	seconds map[string]*histogram       // by path
+	errors  map[string]*metrics.Counter // by path
+	plain   map[string]*plainCounts     // of decisions that no limit refused, by path
 
-	mu        sync.Mutex
+	mu        sync.RWMutex
 	decisions map[decided]*metrics.Counter
 	limits    map[string]bool // names that have a label of their own
+}
+
+// plainCounts finds the counter of most decisions without a lock. A place is filled when it is first asked for.
+type plainCounts [4][32]atomic.Pointer[metrics.Counter]
+
+func (c *plainCounts) at(v policy.Verdict, r policy.Reason) *atomic.Pointer[metrics.Counter] {
+	if int(v) >= len(c) || int(r) >= len(c[v]) {
+		return nil
+	}
+	return &c[v][r]
 }
 
 // decided is what decisions are counted by.
@@ -56,16 +68,19 @@ type decided struct {
 func newMeters(version string, g gauges) *meters {
 	metrics.ExposeMetadata(true) // TYPE lines; the library has one switch for the whole process
 	m := &meters{
-		set: metrics.NewSet(), seconds: make(map[string]*metrics.PrometheusHistogram), errors: make(map[string]*metrics.Counter),
+		set: metrics.NewSet(), seconds: make(map[string]*histogram), errors: make(map[string]*metrics.Counter),
+		plain:     make(map[string]*plainCounts),
 		decisions: make(map[decided]*metrics.Counter), limits: make(map[string]bool),
 	}
-	for _, path := range []string{pathHome, pathForward, pathFallback} {
-		m.seconds[path] = m.set.NewPrometheusHistogramExt(fmt.Sprintf(`weir_check_duration_seconds{path=%q}`, path), checkSeconds())
+	for _, path := range paths {
+		m.seconds[path], m.plain[path] = newHistogram(), new(plainCounts)
 		m.errors[path] = m.set.NewCounter(fmt.Sprintf(`weir_check_errors_total{path=%q}`, path))
 	}
 	m.set.NewGauge("weir_view_epoch", g.epoch)
 	m.set.NewGauge("weir_members", g.members)
 	m.set.NewGauge("weir_buckets", g.buckets)
+	m.set.NewGauge("weir_buckets_max", g.bound)
+	m.set.NewGauge("weir_share_buckets", g.shares)
 	m.set.NewGauge("weir_raft_term", g.term)
 	m.set.NewGauge("weir_raft_leading", g.leading)
 	m.set.NewGauge("weir_ledger_accounts", g.accounts)
@@ -76,25 +91,48 @@ func newMeters(version string, g gauges) *meters {
 // write writes the node's metrics and its process's.
 func (m *meters) write(w io.Writer) {
 	m.set.WritePrometheus(w)
+	fmt.Fprintf(w, "# TYPE %s histogram\n", durationName)
+	for _, path := range paths {
+		m.seconds[path].write(w, durationName, path)
+	}
 	metrics.WriteProcessMetrics(w)
 }
 
 // count notes one check that went a path.
-func (m *meters) count(path string, took time.Duration, d policy.Decision, err error) {
-	m.seconds[path].Update(took.Seconds())
+func (m *meters) count(path string, took time.Duration, d *policy.Decision, err error) {
+	m.seconds[path].note(took, 1)
+	m.tally(path, d, err)
+}
+
+// tally counts what became of a check that went a path.
+func (m *meters) tally(path string, d *policy.Decision, err error) {
 	if err != nil {
 		m.errors[path].Inc()
 		return
 	}
-	m.counter(decided{limit: d.Refusing, path: path, verdict: d.Verdict, reason: d.Reason}).Inc()
+	k := decided{limit: d.Refusing, path: path, verdict: d.Verdict, reason: d.Reason}
+	place := m.plain[path].at(k.verdict, k.reason)
+	if k.limit != "" || place == nil {
+		m.counter(k).Inc()
+		return
+	}
+	c := place.Load()
+	if c == nil {
+		c = m.counter(k)
+		place.Store(c)
+	}
+	c.Inc()
 }
 
 func (m *meters) counter(k decided) *metrics.Counter {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if c := m.decisions[k]; c != nil {
+	m.mu.RLock()
+	c := m.decisions[k]
+	m.mu.RUnlock()
+	if c != nil {
 		return c
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if k.limit != "" && !m.limits[k.limit] {
 		if len(m.limits) >= limitNamesMax {
 			k.limit = "other"
@@ -102,7 +140,7 @@ func (m *meters) counter(k decided) *metrics.Counter {
 			m.limits[k.limit] = true
 		}
 	}
-	c := m.decisions[k]
+	c = m.decisions[k]
 	if c == nil {
 		c = m.set.NewCounter(fmt.Sprintf(`weir_decisions_total{limit=%q,verdict=%q,reason=%q,path=%q}`, k.limit, k.verdict, k.reason, k.path))
 		m.decisions[k] = c
@@ -121,8 +159,30 @@ type metered struct {
 func (d metered) Check(ctx context.Context, r policy.Request) (policy.Decision, error) {
 	began := d.now()
 	answer, err := d.Decider.Check(ctx, r)
-	d.m.count(pathHome, d.now().Sub(began), answer, err)
+	d.m.count(pathHome, d.now().Sub(began), &answer, err)
 	return answer, err
+}
+
+// timedEach is how many checks that are decided at once stand behind one that is timed, on average: reading the clock
+// twice would cost a tenth of deciding.
+const timedEach = 16
+
+// Try decides and counts what is decided. Its durations are a sample.
+func (d metered) Try(r *policy.Request, answer *policy.Decision) (bool, error) {
+	if mathrand.Uint32N(timedEach) > 0 {
+		done, err := d.Decider.Try(r, answer)
+		if done {
+			d.m.tally(pathHome, answer, err)
+		}
+		return done, err
+	}
+	began := d.now()
+	done, err := d.Decider.Try(r, answer)
+	if done {
+		d.m.seconds[pathHome].note(d.now().Sub(began), timedEach)
+		d.m.tally(pathHome, answer, err)
+	}
+	return done, err
 }
 
 // meteredFallback counts the checks that this node decides without their home.
@@ -136,7 +196,7 @@ type meteredFallback struct {
 func (f meteredFallback) Check(ctx context.Context, r policy.Request, nodes int) (policy.Decision, error) {
 	began := f.now()
 	answer, err := f.Fallback.Check(ctx, r, nodes)
-	f.m.count(pathFallback, f.now().Sub(began), answer, err)
+	f.m.count(pathFallback, f.now().Sub(began), &answer, err)
 	return answer, err
 }
 
@@ -162,6 +222,6 @@ type meteredPeer struct {
 func (p meteredPeer) Check(ctx context.Context, r policy.Request, epoch uint64) (policy.Decision, error) {
 	began := p.now()
 	answer, err := p.Peer.Check(ctx, r, epoch)
-	p.m.count(pathForward, p.now().Sub(began), answer, err)
+	p.m.count(pathForward, p.now().Sub(began), &answer, err)
 	return answer, err
 }

@@ -21,15 +21,22 @@ const within = time.Second
 // joinOutside adds a node that stays out of the Raft group, and waits until it decides.
 func (s *sim) joinOutside() *simNode {
 	s.t.Helper()
+	return s.join(func(c *node.Config) { c.Voter = "no" })
+}
+
+// join adds a node whose configuration tune changes, and waits until it decides.
+func (s *sim) join(tune func(*node.Config)) *simNode {
+	s.t.Helper()
 	n := len(s.nodes) + 1
 	m := &simNode{name: fmt.Sprintf("n%d", n), ip: fmt.Sprintf("10.0.0.%d", n), storage: group.Memory(), done: make(chan error, 1)}
 	c := node.DefaultConfig()
-	c.Name, c.Network, c.Clock, c.Storage, c.Voter = m.name, s.network.Host(m.ip), time.Now, m.storage, "no"
+	c.Name, c.Network, c.Clock, c.Storage = m.name, s.network.Host(m.ip), time.Now, m.storage
 	c.HTTPAddr, c.GRPCAddr, c.GossipAddr, c.PeerAddr = m.ip+":8080", m.ip+":8081", m.ip+":7946", m.ip+":7947"
 	c.Logger = slog.New(slog.DiscardHandler)
 	for _, other := range s.nodes {
 		c.Join = append(c.Join, other.ip)
 	}
+	tune(&c)
 	var err error
 	if m.node, err = node.New(c); err != nil {
 		s.t.Fatal(err)
@@ -38,7 +45,7 @@ func (s *sim) joinOutside() *simNode {
 	m.cancel = cancel
 	go func() { m.done <- m.node.Run(ctx) }()
 	s.nodes = append(s.nodes, m)
-	s.until("the node outside is ready and knows that it is home of some", func() bool {
+	s.until("the new node is ready and knows that it is home of some", func() bool {
 		select {
 		case <-m.node.Ready():
 		default:

@@ -41,12 +41,14 @@ type parts struct {
 	links  *transport.Peers
 	keeper *cluster.Keeper
 
-	buckets   *limiter.Store
+	buckets   *limiter.Store // as home
+	shares    *limiter.Store // of what no home decides
 	proposer  *cluster.Proposer
 	ledger    *ledger.Ledger
 	waterfall *policy.Waterfall
 	meters    *meters
 	router    *cluster.Router
+	audience  transport.Audience
 
 	stopping atomic.Bool
 }
@@ -97,7 +99,8 @@ func (p *parts) unlisten() error {
 // the keeper.
 func (p *parts) agree() error {
 	log := p.cfg.Logger
-	p.buckets = limiter.NewStore(limiter.DefaultConfig())
+	p.buckets = limiter.NewStore(limiter.Config{BucketsMax: p.cfg.BucketsMax})
+	p.shares = limiter.NewStore(limiter.Config{BucketsMax: p.cfg.BucketsMax})
 	p.views = cluster.NewViews(p.adopt)
 	p.book = policy.NewBook(log)
 	p.machine = ledger.NewMachine(ledger.DefaultConfig())
@@ -238,13 +241,14 @@ func (p *parts) decide() {
 	purse := policy.Thrifty(p.ledger, policy.ThriftyConfig{Now: p.now})
 	p.waterfall = policy.NewWaterfall(policy.WaterfallConfig{
 		Policy: p.book.Current, Limits: p.buckets, Hasher: p.hasher, Purse: purse, Now: p.now, Logger: p.cfg.Logger,
+		Shares: p.shares, Nodes: func() int { return len(p.roster()) },
 	})
 	fallback := policy.NewFallback(policy.FallbackConfig{
-		Policy: p.book.Current, Limits: limiter.NewStore(limiter.DefaultConfig()), Hasher: p.hasher, Now: p.now,
+		Policy: p.book.Current, Limits: p.shares, Hasher: p.hasher, Now: p.now,
 	})
 	p.meters = newMeters(p.cfg.Version, p.gauges())
 	home := home{
-		Checker: policy.Idempotent(p.waterfall, policy.IdempotentConfig{Policy: p.book.Current, Now: p.now}),
+		Trier:   policy.Idempotent(p.waterfall, policy.IdempotentConfig{Policy: p.book.Current, Now: p.now}),
 		settler: p.waterfall,
 	}
 	p.router = cluster.NewRouter(cluster.RouterConfig{
@@ -256,7 +260,7 @@ func (p *parts) decide() {
 
 // home is what decides as home: the waterfall, behind the memory of idempotency keys.
 type home struct {
-	policy.Checker
+	policy.Trier
 	settler
 }
 
@@ -277,6 +281,8 @@ func (p *parts) gauges() gauges {
 		epoch:    func() float64 { return float64(p.views.Epoch()) },
 		members:  func() float64 { return float64(len(p.gossip.Alive())) },
 		buckets:  func() float64 { return float64(p.buckets.Len()) },
+		shares:   func() float64 { return float64(p.shares.Len()) },
+		bound:    func() float64 { return float64(p.cfg.BucketsMax) },
 		accounts: func() float64 { return float64(p.machine.Accounts()) },
 		term:     func() float64 { return float64(p.group.Status().Term) },
 		leading: func() float64 {
@@ -300,14 +306,17 @@ func (p *parts) rls() *transport.RLSServer {
 
 // Topology returns the view as this node sees it now; it makes the parts transport.Views.
 func (p *parts) Topology() transport.Topology {
-	version, _ := p.book.Document()
 	t := transport.Topology{
-		View: p.views.Current(), Node: p.cfg.Name, PolicyVersion: version,
-		Alive: make(map[string]bool), Voters: make(map[string]bool),
+		View: p.views.Current(), Node: p.cfg.Name,
+		Alive: make(map[string]bool), Voters: make(map[string]bool), Clients: make(map[string]int),
+	}
+	if current := p.book.Current(); current != nil {
+		t.PolicyVersion, t.Domains = current.Version(), current.Outlines()
 	}
 	for _, m := range p.gossip.Alive() {
 		t.Alive[m.Name] = true
 		t.Voters[m.Name] = m.Votes
+		t.Clients[m.Name] = m.Clients
 		if m.Leading {
 			t.Leader = m.Name
 		}
@@ -322,6 +331,9 @@ func (p *parts) Topology() transport.Topology {
 	}
 	return t
 }
+
+// Audience is who watches the view.
+func (p *parts) Audience() *transport.Audience { return &p.audience }
 
 // jitter spreads the times at which refused callers come back.
 func jitter() float64 { return mathrand.Float64() }

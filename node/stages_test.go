@@ -53,9 +53,9 @@ func TestTheFirstStageThatFailsEndsTheWait(t *testing.T) {
 
 func TestLimitNamesInMetricsAreBounded(t *testing.T) {
 	zero := func() float64 { return 0 }
-	m := newMeters("v", gauges{zero, zero, zero, zero, zero, zero})
+	m := newMeters("v", gauges{zero, zero, zero, zero, zero, zero, zero, zero})
 	for i := range limitNamesMax + 50 {
-		m.count(pathHome, time.Millisecond, policy.Decision{Verdict: policy.Deny, Reason: policy.RateLimited, Refusing: fmt.Sprint("limit-", i)}, nil)
+		m.count(pathHome, time.Millisecond, &policy.Decision{Verdict: policy.Deny, Reason: policy.RateLimited, Refusing: fmt.Sprint("limit-", i)}, nil)
 	}
 	var b strings.Builder
 	m.write(&b)

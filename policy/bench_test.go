@@ -35,8 +35,8 @@ func BenchmarkCheck(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				i++
-				if err := g.w.CheckInto(b.Context(), &requests[i%len(requests)], &d); err != nil || d.Verdict != Allow {
-					b.Fatal(d, err)
+				if decided, err := g.w.Try(&requests[i%len(requests)], &d); !decided || err != nil || d.Verdict != Allow {
+					b.Fatal(d, decided, err)
 				}
 			}
 		})
@@ -52,8 +52,8 @@ func TestAllowedCheckDoesNotAllocate(t *testing.T) {
 	check := func() {
 		i++
 		p.reset()
-		if err := g.w.check(t.Context(), p, &requests[i%len(requests)], &d); err != nil || d.Verdict != Allow || len(d.Limits) != 3 {
-			t.Fatal(d, err)
+		if decided, err := g.w.try(p, &requests[i%len(requests)], &d); !decided || err != nil || d.Verdict != Allow || len(d.Limits) != 3 {
+			t.Fatal(d, decided, err)
 		}
 	}
 	for range 2 * len(requests) { // the buckets are there, and the pages have grown

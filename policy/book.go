@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -134,8 +133,8 @@ func (b *Book) compile() {
 	p := b.current.Load()
 	if v := a.current(); v.number > made.version {
 		parsed := b.parsed.Swap(nil)
-		if err = nil; parsed == nil || !bytes.Equal(parsed.text, v.text) {
-			parsed, err = parseCalmly("policy", v.text)
+		if err = nil; parsed == nil || parsed.text != string(v.text) {
+			parsed, err = Parse("policy", v.text)
 		}
 		if err == nil {
 			p = parsed.WithVersion(v.number)

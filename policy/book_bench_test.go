@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -25,9 +26,11 @@ func manyRules(rate string) []byte {
 }
 
 // BenchmarkApplyUnderLoad is the figure "apply of 10,000 rules under load: longest pause of a decision". One iteration
-// is one apply, while another goroutine decides without a break; a pause is the time from one decision to the next, less
-// what its thread waited for a processor that other programs had. Of the longest pauses of all applies it tells the
-// median and the maximum, and beside them the same over equal times without an apply: what the machine makes of it.
+// is one apply while other goroutines decide without a break: one of them; or eight, more than there are processors, each
+// of which gives way after a decision as that of a request ends then. A pause is the time from one decision to the next,
+// less what a thread of the process waited for a processor that another program had. Of the longest pauses of all applies
+// it tells the median and the maximum, and beside them the same over equal times without an apply: what the machine, and
+// the garbage of the decisions themselves, make of it.
 func BenchmarkApplyUnderLoad(b *testing.B) {
 	texts := [2][]byte{manyRules("60/min"), manyRules("61/min")}
 	book := NewBook(nil)
@@ -48,17 +51,27 @@ func BenchmarkApplyUnderLoad(b *testing.B) {
 			b.Error(d, err)
 		}
 	}
+	b.Run("one-decider", func(b *testing.B) { applyUnderLoad(b, 1, decide, apply) })
+	b.Run("eight-deciders", func(b *testing.B) {
+		applyUnderLoad(b, 8, func() { decide(); runtime.Gosched() }, apply)
+	})
+	cancel()
+	if err := <-ended; err != nil {
+		b.Error(err)
+	}
+}
+
+func applyUnderLoad(b *testing.B, deciders int, decide func(), apply func(i int)) {
 	loaded, idle := make([]float64, b.N), make([]float64, b.N)
-	b.ResetTimer()
 	for i := range b.N {
 		var took time.Duration
-		loaded[i] = longestPauses(decide, func() {
+		loaded[i] = longestPause(deciders, decide, func() {
 			began := time.Now()
 			apply(i)
 			took = time.Since(began)
-		}).own.Seconds() * 1e3
+		}).Seconds() * 1e3
 		b.StopTimer()
-		idle[i] = longestPauses(decide, func() { time.Sleep(took) }).own.Seconds() * 1e3
+		idle[i] = longestPause(deciders, decide, func() { time.Sleep(took) }).Seconds() * 1e3
 		b.StartTimer()
 	}
 	for name, of := range map[string][]float64{"pause": loaded, "idle": idle} {
@@ -66,51 +79,61 @@ func BenchmarkApplyUnderLoad(b *testing.B) {
 		b.ReportMetric(of[len(of)/2], name+"-median-ms")
 		b.ReportMetric(of[len(of)-1], name+"-max-ms")
 	}
-	cancel()
-	if err := <-ended; err != nil {
-		b.Error(err)
-	}
 }
 
-// pauses are the longest of a goroutine: by the clock, and less what its thread was ready to run and did not.
-type pauses struct{ wall, own time.Duration }
-
-// longestPauses has a goroutine decide over and over while load runs.
-func longestPauses(decide, load func()) pauses {
+// longestPause has goroutines decide over and over while load runs.
+func longestPause(deciders int, decide, load func()) time.Duration {
 	var stop atomic.Bool
-	longest := make(chan pauses)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		var p pauses
-		waited := readyWaits()
-		before := waited()
-		for i, last := 0, time.Now(); !stop.Load(); i++ {
-			decide()
-			now := time.Now()
-			if pause := now.Sub(last); pause > p.own || i%64 == 0 { // a look costs as much as a decision
-				after := waited()
-				p.wall, p.own = max(p.wall, pause), max(p.own, pause-(after-before))
-				before, now = after, time.Now()
+	longest := make(chan time.Duration)
+	for range deciders {
+		go func() {
+			var own time.Duration
+			waits := newWaits()
+			for i, last := 0, time.Now(); !stop.Load(); i++ {
+				decide()
+				now := time.Now()
+				if pause := now.Sub(last); pause > own || i%1024 == 0 { // a look costs as much as some decisions
+					own = max(own, pause-waits.since())
+					now = time.Now()
+				}
+				last = now
 			}
-			last = now
-		}
-		longest <- p
-	}()
+			longest <- own
+		}()
+	}
 	load()
 	stop.Store(true)
-	return <-longest
+	worst := time.Duration(0)
+	for range deciders {
+		worst = max(worst, <-longest)
+	}
+	return worst
 }
 
-// readyWaits returns a function that tells how long the calling thread was ready and waited for a processor, as Linux
-// counts it; 0 elsewhere.
-func readyWaits() func() time.Duration {
-	f, err := os.Open("/proc/thread-self/schedstat")
-	if err != nil {
-		return func() time.Duration { return 0 }
+// waits tells how long threads of this process were ready and waited for a processor, as Linux counts it.
+type waits struct {
+	threads []*os.File
+	before  []time.Duration
+}
+
+// newWaits looks at the threads that there are.
+func newWaits() *waits {
+	names, _ := filepath.Glob("/proc/self/task/*/schedstat")
+	var w waits
+	for _, name := range names {
+		if f, err := os.Open(name); err == nil {
+			w.threads, w.before = append(w.threads, f), append(w.before, 0)
+		}
 	}
-	room := make([]byte, 128)
-	return func() time.Duration {
-		n, _ := f.ReadAt(room, 0)
+	w.since()
+	return &w
+}
+
+// since returns how long the thread that waited longest did since the last call.
+func (w *waits) since() (longest time.Duration) {
+	var room [128]byte
+	for i, f := range w.threads {
+		n, _ := f.ReadAt(room[:], 0)
 		_, rest, _ := bytes.Cut(room[:n], []byte(" "))
 		ns := time.Duration(0)
 		for _, c := range rest {
@@ -119,8 +142,10 @@ func readyWaits() func() time.Duration {
 			}
 			ns = ns*10 + time.Duration(c-'0')
 		}
-		return ns
+		longest = max(longest, ns-w.before[i])
+		w.before[i] = ns
 	}
+	return longest
 }
 
 // BenchmarkOverrideAtTheBound is one override more when there are nearly as many as there may be, until it is in force.

@@ -11,7 +11,7 @@ import (
 // Policy is a compiled document. It is immutable and may be shared; its methods may be called from anywhere.
 type Policy struct {
 	version uint64
-	text    []byte
+	text    string
 	domains map[string]*Domain
 	names   []string // of the domains, sorted
 
@@ -29,8 +29,8 @@ func (p *Policy) WithVersion(version uint64) *Policy {
 	return &q
 }
 
-// Text returns the document that was compiled. It must not be changed.
-func (p *Policy) Text() []byte { return p.text }
+// Text returns a copy of the document that was compiled.
+func (p *Policy) Text() []byte { return []byte(p.text) }
 
 // Domains returns the names of the domains, sorted. The slice must not be changed.
 func (p *Policy) Domains() []string { return p.names }
@@ -94,10 +94,10 @@ type limit struct {
 	fallback fallbackKind
 }
 
-// frame returns what identifies the limit among all. A limit that changes its algorithm, meter or key attributes begins
+// frame appends what identifies the limit among all. A limit that changes its algorithm, meter or key attributes begins
 // afresh; with a new rate, burst or window its buckets keep what they owe.
-func (l *limit) frame(domain string) []byte {
-	b := framed(framed(nil, domain), l.name)
+func (l *limit) frame(b []byte, domain string) []byte {
+	b = framed(framed(b, domain), l.name)
 	b = append(b, byte(l.bound.Algorithm), l.meter, byte(len(l.key)))
 	for _, k := range l.key {
 		b = framed(b, k)

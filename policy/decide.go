@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/oklog/ulid/v2"
@@ -105,12 +107,15 @@ func (p *plan) refused(id ulid.ULID, outcome limiter.Outcome) Decision {
 
 // banned answers a request of a blocked account.
 func (p *plan) banned(id ulid.ULID) Decision {
-	message := "This account is blocked"
+	message, until := "This account is blocked", p.special.block.Until
+	if !until.IsZero() {
+		message += " until " + until.UTC().Add(time.Second-1).Truncate(time.Second).Format(time.RFC3339)
+	}
 	if p.why != "" {
-		message += ": " + p.why
+		message += ": " + strings.TrimSuffix(p.why, ".")
 	}
 	d := p.deny(id, Blocked, RemedyAskOwner, message+".")
-	if until := p.special.block.Until; !until.IsZero() {
+	if !until.IsZero() {
 		d.RetryAfter = until.Sub(p.at)
 	}
 	return d

@@ -25,10 +25,15 @@ func diffFields(was, is []field) (all []FieldChange) {
 // fields returns what the policy says of the domain itself.
 func (d *Domain) fields() []field {
 	var http, order []string
-	for _, a := range d.http {
-		http = append(http, a.Attribute+": "+strings.TrimSpace(a.Part.String()+" "+a.Header))
+	for i, a := range d.http {
+		place := strings.TrimSpace(a.Part.String() + " " + a.Header)
+		if i > 0 && d.http[i-1].Attribute == a.Attribute {
+			http[len(http)-1] += " or " + place
+		} else {
+			http = append(http, a.Attribute+": "+place)
+		}
 	}
-	slices.Sort(http) // their order has no meaning
+	slices.Sort(http) // only the order of alternatives has a meaning
 	for _, k := range d.order {
 		order = append(order, k.String())
 	}

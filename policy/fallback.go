@@ -6,13 +6,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/weir-cluster/weir/limiter"
 )
 
 // FallbackConfig is what a Fallback works with. All of it is needed.
 type FallbackConfig struct {
 	Policy func() *Policy
-	Limits *limiter.Store        // of its own, apart from the home's: it counts what this node admitted by its share
+	Limits *limiter.Store        // of shares, apart from the home's: it counts what this node admitted by its share, whatever the cause
 	Hasher func() limiter.Hasher // as in WaterfallConfig, like Now and NewID
 	Now    func() time.Time
 }
@@ -58,13 +59,13 @@ func (f *Fallback) decide(p *plan, r *Request, nodes int) Decision {
 	closed := p.share(max(nodes, 1))
 	if closed != "" {
 		p.drop()
-		d := p.deny(id, FallbackClosed, RemedyWait, fmt.Sprintf("The home of this account cannot be reached, and limit %s admits nothing without it; try again later.", closed))
+		d := p.deny(id, FallbackClosed, RemedyWait, fmt.Sprintf("%s, and limit %s admits nothing without it; try again later.", away, closed))
 		d.Refusing = closed
 		return d
 	}
 	if len(p.takes) == 0 {
 		d := p.allow(id)
-		d.Reason, d.Message = FallbackOpen, "The home of this account cannot be reached; its limits are open until it can."
+		d.Reason, d.Message = FallbackOpen, away+"; its limits are open until it can."
 		return d
 	}
 	if r.Refund && r.Mode != Peek {
@@ -78,9 +79,14 @@ func (f *Fallback) decide(p *plan, r *Request, nodes int) Decision {
 	}
 	p.slot(id)
 	outcome, _ := take(p.account.Partition, p.at.UnixNano(), p.takes)
+	return p.shared(id, outcome, away)
+}
+
+// shared answers a request that was asked of this node's share; why begins the sentence that says why it was.
+func (p *plan) shared(id ulid.ULID, outcome limiter.Outcome, why string) Decision {
 	if outcome == limiter.Taken {
 		d := p.allow(id)
-		d.Reason, d.Message = FallbackShare, "The home of this account cannot be reached; within this node's share of the limits."
+		d.Reason, d.Message = FallbackShare, why+"; within this node's share of the limits."
 		return d
 	}
 	d := p.refused(id, outcome)
@@ -92,7 +98,7 @@ func (f *Fallback) decide(p *plan, r *Request, nodes int) Decision {
 		when = "in " + waitWords(d.RetryAfter)
 	}
 	d.Reason, d.Remedy = FallbackShare, RemedyWait
-	d.Message = fmt.Sprintf("The home of this account cannot be reached, and this node's share of limit %s is used up; try again %s.", d.Refusing, when)
+	d.Message = fmt.Sprintf("%s, and this node's share of limit %s is used up; try again %s.", why, d.Refusing, when)
 	return d
 }
 
@@ -100,7 +106,6 @@ func (f *Fallback) decide(p *plan, r *Request, nodes int) Decision {
 // that is closed. Shadow limits have no say.
 func (p *plan) share(nodes int) (closed string) {
 	kept := 0
-	p.shares = p.shares[:0]
 	for i, l := range p.limits {
 		if l.shadow {
 			continue
@@ -113,13 +118,22 @@ func (p *plan) share(nodes int) (closed string) {
 			return l.name
 		case fallbackShare:
 			p.limits[kept], p.takes[kept] = l, p.takes[i]
-			p.shares = append(p.shares, p.takes[i].Limit.Share(nodes))
 			kept++
 		}
 	}
 	p.limits, p.takes = p.limits[:kept], p.takes[:kept]
-	for i := range p.takes {
-		p.takes[i].Limit, p.takes[i].Spill = &p.shares[i], false
-	}
+	p.guard()
+	p.cut(p.takes, nodes)
 	return ""
+}
+
+// cut has takes ask for this node's part of their limits. It is done once for a plan.
+func (p *plan) cut(takes []limiter.Take, nodes int) {
+	p.shares = p.shares[:0]
+	for i := range takes {
+		p.shares = append(p.shares, takes[i].Limit.Share(nodes))
+	}
+	for i := range takes {
+		takes[i].Limit = &p.shares[i]
+	}
 }

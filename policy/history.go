@@ -29,7 +29,7 @@ type Version struct {
 // call the file. A note of at most 256 bytes goes into the history. A text equal to the current one changes nothing and
 // returns its version, so a Put of unknown outcome is simply repeated. Returns ErrVersionConflict, or what p returned.
 func (b *Book) Put(ctx context.Context, p Proposer, name string, text []byte, expect int64, note string) (uint64, error) {
-	parsed, err := parseCalmly(name, text)
+	parsed, err := Parse(name, text)
 	if err != nil {
 		return 0, err
 	}

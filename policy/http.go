@@ -32,9 +32,43 @@ type HTTPAttribute struct {
 }
 
 // HTTPAttributes returns every attribute that can steer a decision of this domain and where it is read from: first
-// those that the policy maps, in its order, then the others that its rules name, with foo_bar read from X-Foo-Bar.
-// Nothing else of an HTTP request may become an attribute. The slice must not be changed.
+// those that the policy maps, in its order, an attribute with alternatives once for each, then the others that its rules
+// name, with foo_bar read from X-Foo-Bar. Nothing else of an HTTP request may become an attribute. The slice must not be
+// changed.
 func (d *Domain) HTTPAttributes() []HTTPAttribute { return d.http }
+
+// Anonymous is the value of an account's attribute that an HTTP request does not have.
+const Anonymous = "anonymous"
+
+// FromHTTP returns the attributes of an HTTP request at an auth door: of each in HTTPAttributes the first alternative that
+// read finds not empty, and Anonymous for what names the account or the payer and is missing. It returns the first error of
+// read, and ErrInvalid for a domain that is an Envoy tree, whose descriptors an HTTP request does not have.
+func (d *Domain) FromHTTP(read func(HTTPAttribute) (string, error)) ([]Attribute, error) {
+	if d.envoy != nil {
+		return nil, invalid("domain `%s` is an Envoy tree, which an auth door cannot ask", d.name)
+	}
+	all := make([]Attribute, 0, len(d.http))
+	for _, a := range d.http {
+		if _, known := attribute(all, a.Attribute); known {
+			continue
+		}
+		value, err := read(a)
+		if err != nil {
+			return nil, err
+		}
+		if value != "" {
+			all = append(all, Attribute{a.Attribute, value})
+		}
+	}
+	for _, names := range [][]string{d.account, d.payer} {
+		for _, name := range names {
+			if _, known := attribute(all, name); !known {
+				all = append(all, Attribute{name, Anonymous})
+			}
+		}
+	}
+	return all, nil
+}
 
 // withDefaults returns the domain's mapped attributes and the ones its rules name but the map does not.
 func withDefaults(d *Domain) []HTTPAttribute {
@@ -45,11 +79,13 @@ func withDefaults(d *Domain) []HTTPAttribute {
 	}
 	add := func(names ...string) {
 		for _, name := range names {
-			header := "X-" + canonical(name)
-			if !seen[name] && headerName(header) {
-				all = append(all, HTTPAttribute{Attribute: name, Header: header})
+			if seen[name] {
+				continue
 			}
 			seen[name] = true
+			if header := "X-" + canonical(name); steers(header) {
+				all = append(all, HTTPAttribute{Attribute: name, Header: header})
+			}
 		}
 	}
 	add(d.account...)
@@ -77,6 +113,13 @@ func canonical(name string) string {
 	return strings.Join(words, "-")
 }
 
+// steers reports whether an attribute may be read from a header: Host is a part of its own, and what begins with X-RL- is
+// for the answers of the auth doors, which a client must not seem to have given.
+func steers(header string) bool {
+	lower := strings.ToLower(header)
+	return headerName(header) && lower != "host" && !strings.HasPrefix(lower, "x-rl-")
+}
+
 func headerName(s string) bool {
 	for i := range len(s) {
 		c := s[i] | 0x20
@@ -98,11 +141,22 @@ func (r *reader) http(n *yaml.Node, d *Domain) {
 		return
 	}
 	for _, e := range all {
-		a := r.httpPart(e.value)
-		a.Attribute = r.attribute(e.key)
-		d.http = append(d.http, a)
+		name, alternatives := r.attribute(e.key), []*yaml.Node{e.value}
+		if e.value.Kind == yaml.SequenceNode {
+			if alternatives = r.list(e.value, "a list of places", alternativesMax); len(alternatives) == 0 {
+				r.wrong(e.value, "an empty list", "at least one place to read `"+short(name)+"` from")
+			}
+		}
+		for _, n := range alternatives {
+			a := r.httpPart(n)
+			a.Attribute = name
+			d.http = append(d.http, a)
+		}
 	}
 }
+
+// alternativesMax bounds the places where one attribute is looked for.
+const alternativesMax = 8
 
 // httpPart reads `header NAME` or one of the other parts.
 func (r *reader) httpPart(n *yaml.Node) (a HTTPAttribute) {
@@ -111,7 +165,7 @@ func (r *reader) httpPart(n *yaml.Node) (a HTTPAttribute) {
 	if !ok {
 		return a
 	}
-	if header, cut := strings.CutPrefix(w, "header "); cut && headerName(header) {
+	if header, cut := strings.CutPrefix(w, "header "); cut && steers(header) {
 		a.Header = header
 		return a
 	}

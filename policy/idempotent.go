@@ -22,13 +22,13 @@ type IdempotentConfig struct {
 	KeysMax int
 }
 
-// Idempotent returns a Checker that answers a repeated check with the first decision and asks next only once. A key
+// Idempotent returns a Trier that answers a repeated check with the first decision and asks next only once. A key
 // counts within its domain and account; a check without one, and a PEEK, go straight to next. While the first is being
 // decided its repetitions wait for it. The same key with another cost, mode or other attributes is ErrConflict. An
 // error is not remembered. A remembered decision is shared: callers must not change its slices.
 //
 // It remembers in memory, on one node: across a crash of the home the ledger alone remembers.
-func Idempotent(next Checker, c IdempotentConfig) Checker {
+func Idempotent(next Trier, c IdempotentConfig) Trier {
 	if c.Keep <= 0 {
 		c.Keep = 10 * time.Minute
 	}
@@ -39,7 +39,7 @@ func Idempotent(next Checker, c IdempotentConfig) Checker {
 }
 
 type idempotent struct {
-	next Checker
+	next Trier
 	c    IdempotentConfig
 
 	mu      sync.Mutex // guards what follows
@@ -59,30 +59,19 @@ type first struct {
 	until    time.Time
 }
 
+// Check decides, or waits for the first check with the key and answers the same.
 func (i *idempotent) Check(ctx context.Context, r Request) (Decision, error) {
-	if r.IdempotencyKey == "" || r.Mode == Peek {
+	if !keyed(&r) {
 		return i.next.Check(ctx, r)
 	}
-	p := i.c.Policy()
-	if p == nil {
-		return Decision{}, fmt.Errorf("%w: this node has no policy yet", ErrUnavailable)
-	}
-	if err := p.Validate(r); err != nil {
-		return Decision{}, err
-	}
-	a, err := p.Account(r)
-	if err != nil {
-		return Decision{}, err
-	}
-	key := checkKey{a.Domain, a.ID, strings.Clone(r.IdempotencyKey)}
-	contents := fingerprint(&r)
 	for {
-		f, mine, err := i.join(key, contents)
+		f, mine, err := i.join(&r)
 		if err != nil {
 			return Decision{}, err
 		}
 		if mine {
-			return i.decide(ctx, f, r)
+			i.decide(f, func() (Decision, error) { return i.next.Check(ctx, r) })
+			return f.decision, f.err
 		}
 		select {
 		case <-f.done:
@@ -95,8 +84,68 @@ func (i *idempotent) Check(ctx context.Context, r Request) (Decision, error) {
 	}
 }
 
-// join returns the first check with the key; mine when that is the caller's.
-func (i *idempotent) join(key checkKey, contents [sha256.Size]byte) (f *first, mine bool, err error) {
+// Try decides what next can at once, and answers what is decided already. A repetition of what is still being decided
+// would have to wait.
+func (i *idempotent) Try(r *Request, d *Decision) (decided bool, err error) {
+	if !keyed(r) {
+		return i.next.Try(r, d)
+	}
+	f, mine, err := i.join(r)
+	if err != nil {
+		return true, err
+	}
+	if mine {
+		i.decide(f, func() (Decision, error) {
+			var own Decision
+			if decided, err = i.next.Try(r, &own); !decided {
+				return own, errWaits
+			}
+			return own, err
+		})
+		if !decided || err != nil {
+			return decided, err
+		}
+	} else if !f.answered() {
+		return false, nil
+	}
+	d.copy(&f.decision)
+	return true, nil
+}
+
+// answered reports whether the first check is decided.
+func (f *first) answered() bool {
+	select {
+	case <-f.done:
+		return f.err == nil
+	default:
+		return false
+	}
+}
+
+// copy writes a remembered decision over d, which keeps its own slices.
+func (d *Decision) copy(from *Decision) {
+	limits, sources := append(d.Limits[:0], from.Limits...), append(d.Sources[:0], from.Sources...)
+	*d = *from
+	d.Limits, d.Sources = limits, sources
+}
+
+// keyed reports whether a request is remembered.
+func keyed(r *Request) bool { return r.IdempotencyKey != "" && r.Mode != Peek }
+
+// join returns the first check with the request's key; mine when that is the caller's.
+func (i *idempotent) join(r *Request) (f *first, mine bool, err error) {
+	p := i.c.Policy()
+	if p == nil {
+		return nil, false, fmt.Errorf("%w: this node has no policy yet", ErrUnavailable)
+	}
+	if err := p.Validate(*r); err != nil {
+		return nil, false, err
+	}
+	a, err := p.Account(*r)
+	if err != nil {
+		return nil, false, err
+	}
+	key, contents := checkKey{a.Domain, strings.Clone(a.ID), strings.Clone(r.IdempotencyKey)}, fingerprint(r)
 	now := i.c.Now()
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -125,7 +174,8 @@ func (i *idempotent) forget(e *list.Element) {
 	i.decided.Remove(e)
 }
 
-func (i *idempotent) decide(ctx context.Context, f *first, r Request) (Decision, error) {
+// decide has the first check decided, and tells those who wait for it.
+func (i *idempotent) decide(f *first, next func() (Decision, error)) {
 	f.err = ErrUnavailable // should next panic, nobody waits for ever
 	defer func() {
 		i.mu.Lock()
@@ -138,8 +188,7 @@ func (i *idempotent) decide(ctx context.Context, f *first, r Request) (Decision,
 		i.mu.Unlock()
 		close(f.done)
 	}()
-	f.decision, f.err = i.next.Check(ctx, r)
-	return f.decision, f.err
+	f.decision, f.err = next()
 }
 
 // fingerprint tells requests apart by what they ask for, whatever the order of attributes and costs.

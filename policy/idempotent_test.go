@@ -48,12 +48,18 @@ func TestRepeatedKeyAnswersTheSameAndTakesOnce(t *testing.T) {
 	}
 }
 
+// slowly is what never decides at once.
+type slowly func(context.Context, Request) (Decision, error)
+
+func (f slowly) Check(ctx context.Context, r Request) (Decision, error) { return f(ctx, r) }
+func (slowly) Try(*Request, *Decision) (bool, error)                    { return false, nil }
+
 func TestDuplicatesInFlightWaitAndErrorsAreNotRemembered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p, _ := Parse("f", []byte(spillPolicy))
 		asked := 0
-		slow := CheckerFunc(func(context.Context, Request) (Decision, error) {
+		slow := slowly(func(context.Context, Request) (Decision, error) {
 			asked++
 			time.Sleep(time.Second)
 			if asked == 1 {

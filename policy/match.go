@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -82,16 +83,17 @@ func unmet(match []condition, attributes []Attribute) *condition {
 	return nil
 }
 
-// match reads the match of a limit or a price.
-func (r *reader) match(n *yaml.Node) []condition {
+// conditionsOf reads the match of a limit or a price.
+func (r *reader) conditionsOf(n *yaml.Node) []condition {
 	pairs := r.pairs(n, "attributes and the values to match, such as {model: large}")
 	if len(pairs) > matchMax {
 		r.wrong(n, fmt.Sprintf("%d attributes", len(pairs)), fmt.Sprintf("at most %d", matchMax))
 		return nil
 	}
-	all := make([]condition, 0, len(pairs))
+	r.match = r.match[:0]
 	for _, p := range pairs {
 		c := condition{attribute: r.attribute(p.key)}
+		r.want = r.want[:0]
 		if p.value.Kind == yaml.SequenceNode {
 			elements := r.list(p.value, "a list of values", matchValueMax)
 			if len(p.value.Content) == 0 {
@@ -101,16 +103,17 @@ func (r *reader) match(n *yaml.Node) []condition {
 				if want, not := r.pattern(e); not {
 					r.wrong(e, "a negated value in a list", "a value (negate one alone: !x)")
 				} else {
-					c.want = append(c.want, want)
+					r.want = append(r.want, want)
 				}
 			}
 		} else {
 			want, not := r.pattern(p.value)
-			c.want, c.not = []pattern{want}, not
+			r.want, c.not = append(r.want, want), not
 		}
-		all = append(all, c)
+		c.want = r.patterns.keep(r.want)
+		r.match = append(r.match, c)
 	}
-	return all
+	return r.conditions.keep(r.match)
 }
 
 // pattern reads x, x* or !x. YAML takes an unquoted !x for a tag on nothing, which means the same here.
@@ -132,17 +135,19 @@ func (r *reader) pattern(n *yaml.Node) (p pattern, not bool) {
 
 // attribute reads the name of an attribute.
 func (r *reader) attribute(n *yaml.Node) string {
-	expected := fmt.Sprintf("the name of an attribute, at most %d bytes", AttributeNameMax)
-	w, ok := r.text(n, expected)
-	if ok && len(w) > AttributeNameMax {
-		r.wrong(n, describe(n), expected)
+	if !written(n) || len(n.Value) > AttributeNameMax {
+		r.wrong(n, describe(n), fmt.Sprintf("the name of an attribute, at most %d bytes", AttributeNameMax))
 	}
-	return w
+	if !written(n) {
+		return ""
+	}
+	return n.Value
 }
 
-// attributes reads a list of different attribute names.
+// attributes reads a list of different attribute names. The same list as before is returned again: it is not changed.
 func (r *reader) attributes(n *yaml.Node) []string {
-	var all []string
+	var room [4]string
+	all := room[:0]
 	for _, e := range r.list(n, "a list of attribute names, such as [user]", AttributesMax) {
 		w := r.attribute(e)
 		for _, other := range all {
@@ -152,5 +157,8 @@ func (r *reader) attributes(n *yaml.Node) []string {
 		}
 		all = append(all, w)
 	}
-	return all
+	if !slices.Equal(all, r.names) {
+		r.names = slices.Clone(all)
+	}
+	return r.names
 }

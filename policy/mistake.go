@@ -60,20 +60,26 @@ func (m Mistakes) sorted() Mistakes {
 
 // didYouMean returns a clause that names the known name nearest to name, or nothing when none is near.
 func didYouMean(name string, known []string) string {
-	best, bestAway := "", 1+min(len(name), AttributeNameMax)/3
 	if len(name) > AttributeNameMax {
 		return ""
 	}
-	for _, k := range known[:min(len(known), nearestMax)] {
-		if away := len(k) - len(name); away > bestAway || -away > bestAway {
-			continue
-		}
-		if away := levenshtein.ComputeDistance(name, k); away <= bestAway && (best == "" || away < bestAway) {
-			best, bestAway = k, away
-		}
-	}
-	if best == "" {
+	best, away := nearest(name, known)
+	if best == "" || away > 1+len(name)/3 {
 		return ""
 	}
 	return fmt.Sprintf("; did you mean `%s`?", best)
+}
+
+// nearest returns the known name nearest to name, the first of several, and how many letters it is away. Of more than
+// nearestMax known names it looks at the first.
+func nearest(name string, known []string) (best string, away int) {
+	for _, k := range known[:min(len(known), nearestMax)] {
+		if d := len(k) - len(name); best != "" && (d >= away || -d >= away) {
+			continue
+		}
+		if d := levenshtein.ComputeDistance(name, k); best == "" || d < away {
+			best, away = k, d
+		}
+	}
+	return best, away
 }

@@ -193,10 +193,17 @@ func (b bounds) of(domain string) map[string]*limiter.Limit {
 	return limits
 }
 
-// find returns a limit, or why there is none.
+// find returns a limit, or why there is none. In an Envoy tree it is the one that the account's requests meet, unless the
+// account does not tell.
 func (b bounds) find(at place) (*limiter.Limit, error) {
 	limits := b.of(at.domain)
-	switch l, named := limits[at.limit]; {
+	l, named := limits[at.limit]
+	if named && !hashed(at.account) {
+		if d, err := b.policy.Domain(at.domain); err == nil && d.envoy != nil {
+			return d.envoy.limitOf(at.account, at.limit)
+		}
+	}
+	switch {
 	case l != nil:
 		return l, nil
 	case named:

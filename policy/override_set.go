@@ -67,9 +67,13 @@ func (b *Book) UnsetOverride(ctx context.Context, p Proposer, domain, account, l
 	return b.mark(ctx, p, &command{kind: kindUnsetOverride, place: at})
 }
 
-// Block has every request of an account denied with BLOCKED, until k.Until. It returns as SetOverride does.
+// Block has every request of an account denied with BLOCKED, until k.Until. An account for which an Envoy tree has no
+// rule is ErrInvalid, with the nearest that has one. It returns as SetOverride does.
 func (b *Book) Block(ctx context.Context, p Proposer, k Block) (revision uint64, err error) {
 	at, _, err := b.place(k.Domain, k.Account, "")
+	if err == nil {
+		err = b.reachable(at)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -93,6 +97,9 @@ func (b *Book) Unblock(ctx context.Context, p Proposer, domain, account string) 
 // afresh once more.
 func (b *Book) Reset(ctx context.Context, p Proposer, domain, account, limit string) (revision uint64, err error) {
 	at, limits, err := b.place(domain, account, limit)
+	if err == nil {
+		err = b.reachable(at)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -100,19 +107,28 @@ func (b *Book) Reset(ctx context.Context, p Proposer, domain, account, limit str
 		return 0, invalid("reset: %v", err)
 	}
 	known := b.agreed()
-	x := &command{kind: kindReset, place: at, debts: time.Minute, nonce: nonce()}
-	for name, l := range limits.of(domain) {
-		if limit != "" && limit != name {
-			continue
+	return b.mark(ctx, p, &command{kind: kindReset, place: at, debts: known.debts(b.Current(), at), nonce: nonce()})
+}
+
+// debts is for how long buckets that a reset leaves behind may owe something, at most.
+func (a *agreed) debts(p *Policy, at place) time.Duration {
+	most := time.Minute
+	d, err := p.Domain(at.domain)
+	if err != nil {
+		return most
+	}
+	d.each(func(l *limit) {
+		if at.limit != "" && at.limit != l.name {
+			return
 		}
-		x.debts = max(x.debts, debts(*l))
-		if o, is := known.overrides[place{domain, account, name}]; is {
-			if bound, err := o.terms.on(*l); err == nil {
-				x.debts = max(x.debts, debts(bound))
+		most = max(most, debts(l.bound))
+		if o, is := a.overrides[place{at.domain, at.account, l.name}]; is {
+			if bound, err := o.terms.on(l.bound); err == nil {
+				most = max(most, debts(bound))
 			}
 		}
-	}
-	return b.mark(ctx, p, x)
+	})
+	return most
 }
 
 func nonce() uint64 {
@@ -183,6 +199,10 @@ func (b *Book) place(domain, account, limit string) (place, bounds, error) {
 	if err != nil {
 		return at, limits, err
 	}
+	if !d.hasAccount(account) && d.envoy != nil {
+		_, err := d.envoy.descriptor(account)
+		return at, limits, invalid("%v", err)
+	}
 	if !d.hasAccount(account) {
 		hint, err := ring.AccountID([]string{account})
 		if err != nil || hint == account {
@@ -197,11 +217,26 @@ func (b *Book) place(domain, account, limit string) (place, bounds, error) {
 	return at, limits, nil
 }
 
-// hasAccount reports whether a request can have the account. Those of an Envoy tree are keys and values, of which some
-// may be empty.
+// reachable returns an error for an account of which no request can meet a rule, as Envoy trees have them.
+func (b *Book) reachable(at place) error {
+	d, err := b.Current().Domain(at.domain)
+	if err != nil || d.envoy == nil || hashed(at.account) {
+		return err
+	}
+	if _, err := d.envoy.descriptor(at.account); err != nil {
+		return invalid("%v", err)
+	}
+	return nil
+}
+
+// hasAccount reports whether an account is written as those of the domain are. Those of an Envoy tree are keys and values,
+// of which some may be empty; whether it has a rule for them is another question.
 func (d *Domain) hasAccount(account string) bool {
 	if d.envoy == nil {
 		return accountID(account, len(d.account))
+	}
+	if hashed(account) {
+		return true
 	}
 	for _, p := range strings.Split(account, "~") {
 		if value, ok := unescaped(p); !ok || string(appendEscaped(nil, value)) != p {

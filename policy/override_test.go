@@ -265,6 +265,23 @@ func TestDecisionsGoByWhatIsBesideThePolicy(t *testing.T) {
 	expect("all afresh again", admitted("bob", "y"), 2)
 }
 
+func TestAResetIsRememberedAsLongAsWhatItLeavesBehindMayOwe(t *testing.T) {
+	t.Parallel()
+	b, p := newOverridable(t)
+	if _, err := b.SetOverride(t.Context(), p, Override{Domain: "d", Account: "slow", Limit: "rpm", Terms: Terms{Rate: "1/h"}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		account, limit string
+		want           time.Duration
+	}{{"alice", "rpm", 2 * time.Minute}, {"alice", "window", 2 * time.Hour}, {"alice", "", 2 * time.Hour}, {"slow", "rpm", 3 * time.Hour}} {
+		known := b.agreed()
+		if got := known.debts(b.Current(), place{"d", c.account, c.limit}); got != c.want {
+			t.Errorf("%s of %s: %v, want %v", c.limit, c.account, got, c.want)
+		}
+	}
+}
+
 func TestRulesOfAnEnvoyTreeAreOverriddenByName(t *testing.T) {
 	t.Parallel()
 	b := NewBook(nil)
@@ -289,7 +306,10 @@ domains:
 		{"user~alice b", "per-user", "no account id"},
 		{"user~alice=2E", "per-user", "no account id"}, // a dot stands for itself
 		{"", "per-user", "no account id"},
-		{"path~=2Fa", "twice", "several limits `twice` that differ"},
+		{"path~=2Fa", "twice", ""}, // the account tells which of the two
+		{"path~=2Fa", "per-user", "the rule for account `path~=2Fa` of domain `e` is `twice`, not `per-user`"},
+		{"path~=2Fc", "twice", "such as `path~=2Fa`"},
+		{strings.Repeat("x", hashedAt) + "~~" + strings.Repeat("0f", 16), "twice", "several limits `twice` that differ"},
 		{"user~alice", "per-usr", "did you mean `per-user`?"},
 	} {
 		_, err := b.SetOverride(t.Context(), p, Override{Domain: "e", Account: c.account, Limit: c.limit, Terms: Terms{Limit: 5}})
@@ -300,6 +320,20 @@ domains:
 	bound, is := b.Current().special("e", "user~alice=20b").bound("per-user", logTime())
 	if !is || bound.Count != 5 || bound.Period != time.Minute {
 		t.Errorf("%+v, %v", bound, is)
+	}
+	if bound, is := b.Current().special("e", "path~=2Fa").bound("twice", logTime()); !is || bound.Count != 5 {
+		t.Errorf("%+v, %v", bound, is)
+	}
+	if _, err := b.Reset(t.Context(), p, "e", "path~=2Fb", ""); err != nil {
+		t.Error(err)
+	}
+	if _, err := b.Put(t.Context(), p, "f", []byte(strings.Replace(tree, "value: /a", "value: /c", 1)), AnyVersion, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range b.Beside("e", "", logTime()).Overrides {
+		if want := "such as `path~=2Fb`"; strings.Contains(o.Account, "path") != strings.Contains(o.Idle, want) {
+			t.Errorf("without a rule for path=/a: %+v", o)
+		}
 	}
 }
 

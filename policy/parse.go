@@ -38,8 +38,8 @@ var (
 // comes to the same result. The error, if any, is Mistakes. Text is copied.
 func Parse(name string, text []byte) (*Policy, error) {
 	r := &reader{file: name}
-	p := &Policy{text: slices.Clone(text)}
-	if root := r.load(text); root != nil {
+	p := &Policy{text: string(text)}
+	if root := r.load(p.text); root != nil {
 		r.document(root, p)
 	}
 	if len(r.mistakes) > 0 {

@@ -32,8 +32,10 @@ var (
 )
 
 func (r *reader) limits(n *yaml.Node, d *Domain) {
-	lines := map[string]int{}
-	for _, e := range r.list(n, "a list of limits", limitsMax) {
+	count, elements := r.rules(n, "a list of limits", limitsMax)
+	lines := make(map[string]int, count)
+	d.limits = make([]limit, 0, count)
+	for e := range elements {
 		l := r.limit(e, d)
 		if line, dup := lines[l.name]; dup && l.name != "" {
 			r.wrong(e, "a second limit `"+l.name+"`", fmt.Sprintf("each name once (first on line %d)", line))
@@ -44,7 +46,7 @@ func (r *reader) limits(n *yaml.Node, d *Domain) {
 }
 
 func (r *reader) limit(n *yaml.Node, d *Domain) (l limit) {
-	f := r.fields(n, "a limit", limitFields...)
+	f := r.rowFields(n, "a limit", limitFields...)
 	if n.Kind != yaml.MappingNode {
 		return l
 	}
@@ -52,7 +54,7 @@ func (r *reader) limit(n *yaml.Node, d *Domain) (l limit) {
 		l.name = r.name(v, "limit")
 	}
 	if v := f["match"]; v != nil {
-		l.match = r.match(v)
+		l.match = r.conditionsOf(v)
 	}
 	if v := r.need(f, n, "key", "limit", "the attributes that tell its buckets apart, such as key: [user]"); v != nil {
 		l.key = r.attributes(v)
@@ -84,13 +86,15 @@ func (r *reader) limit(n *yaml.Node, d *Domain) (l limit) {
 		l.fallback = fallbackKind(max(slices.Index(fallbackWords[:], r.choice(v, fallbackWords[:]...)), 0))
 	}
 	r.algorithm(f, n, &l)
-	l.prefix = l.frame(d.name)
+	var room [2 * nameMax]byte
+	l.prefix = r.bytes.keep(l.frame(room[:0], d.name))
 	return l
 }
 
 func (r *reader) algorithm(f map[string]*yaml.Node, n *yaml.Node, l *limit) {
-	v := r.need(f, n, "algorithm", "limit", "algorithm: "+strings.Join(algorithmWords, ", "))
+	v := f["algorithm"]
 	if v == nil {
+		r.need(f, n, "algorithm", "limit", "algorithm: "+strings.Join(algorithmWords, ", "))
 		return
 	}
 	before := len(r.mistakes)
@@ -192,11 +196,18 @@ func (r *reader) zone(n *yaml.Node) *time.Location {
 	if !ok {
 		return nil
 	}
+	if z := r.zones[w]; z != nil {
+		return z
+	}
 	z, err := time.LoadLocation(w)
 	if err != nil || w == "Local" {
 		r.wrong(n, describe(n), expected)
 		return nil
 	}
+	if r.zones == nil {
+		r.zones = map[string]*time.Location{}
+	}
+	r.zones[w] = z // there are as many as the system knows
 	return z
 }
 

@@ -34,6 +34,7 @@ type plan struct {
 	blocked bool // the account is refused everything
 	why     string
 	explain bool
+	prompt  bool // it may not wait: what would is errWaits
 	text    []byte
 
 	// What the decision is written into, if the caller has room to reuse.

@@ -22,6 +22,16 @@ type Checker interface {
 	Check(ctx context.Context, r Request) (Decision, error)
 }
 
+// Trier is a Checker that can decide at once what it need not wait for: a caller with many requests then needs no
+// goroutine for each.
+type Trier interface {
+	Checker
+	// Try decides as Check does and writes the decision over *d, with which the caller must be alone; it may reuse the
+	// slices Limits and Sources. If it would have to wait it takes nothing and reports that the request is not decided:
+	// Check must be asked. The request is only read; what is kept of it is copied.
+	Try(r *Request, d *Decision) (decided bool, err error)
+}
+
 // CheckerFunc makes a function a Checker.
 type CheckerFunc func(ctx context.Context, r Request) (Decision, error)
 
@@ -115,9 +125,9 @@ const (
 	ReasonUnknown      Reason = iota // never on a decision
 	OK                               // 200: within the limits
 	OKCredit                         // 200: past a limit, paid by a grant
-	FallbackOpen                     // 200: the home could not be reached, the limit's fallback is open
-	FallbackShare                    // 200 or 429: the home could not be reached, decided on this node's share
-	FallbackClosed                   // 503: the home could not be reached, the limit's fallback is closed
+	FallbackOpen                     // 200: the home is out of reach or has no room for a bucket, and the limit's fallback is open
+	FallbackShare                    // 200 or 429: so too, and it is share: decided on this node's share
+	FallbackClosed                   // 503: so too, and it is closed
 	RateLimited                      // 429
 	QuotaExhausted                   // 429: a calendar window is used up
 	CreditsExhausted                 // 402
@@ -175,8 +185,11 @@ type LimitState struct {
 	Wait       time.Duration
 	Refused    bool
 	Shadow     bool
-	InFlight   bool // it counts what is in flight, not what was used: Window is how long a slot is held at most
-	Overridden bool // this account has a limit of its own in the place of the policy's
+	InFlight   bool   // it counts what is in flight, not what was used: Window is how long a slot is held at most
+	Overridden bool   // this account has a limit of its own in the place of the policy's
+	Burst      int64  // capacity of a token bucket, when it is not Limit; else zero
+	Spill      bool   // credit can buy past it
+	Fallback   string // share, open or closed: what holds when no home can be reached
 }
 
 // Step is one line of an explanation: a rule that was looked at and what came of it.

@@ -152,11 +152,13 @@ func (r *reader) rate(n *yaml.Node) (count int64, period time.Duration) {
 
 // prices reads the price table.
 func (r *reader) prices(n *yaml.Node, d *Domain) {
-	for _, row := range r.list(n, "a list of prices", pricesMax) {
-		f := r.fields(row, "a price", "match", "per")
+	count, rows := r.rules(n, "a list of prices", pricesMax)
+	d.prices = make([]price, 0, count)
+	for row := range rows {
+		f := r.rowFields(row, "a price", "match", "per")
 		var p price
 		if m := f["match"]; m != nil {
-			p.match = r.match(m)
+			p.match = r.conditionsOf(m)
 		}
 		per := f["per"]
 		if per == nil {

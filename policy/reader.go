@@ -1,13 +1,14 @@
 package policy
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -25,6 +26,18 @@ const (
 type reader struct {
 	file     string
 	mistakes Mistakes
+	scanner  scanner // of the text, unless it was odd
+
+	// What the rules of a list have in turns, and what they keep.
+	row        map[string]*yaml.Node
+	rowPairs   []pair
+	match      []condition
+	want       []pattern
+	names      []string
+	conditions slab[condition]
+	patterns   slab[pattern]
+	bytes      slab[byte]
+	zones      map[string]*time.Location
 }
 
 func (r *reader) wrongAt(line, column int, format string, args ...any) {
@@ -38,16 +51,19 @@ func (r *reader) wrong(n *yaml.Node, found, expected string) {
 }
 
 // load returns the root of the only document in text, nil after a mistake.
-func (r *reader) load(text []byte) *yaml.Node {
+func (r *reader) load(text string) *yaml.Node {
 	if len(text) > TextMax {
 		r.wrongAt(1, 1, "found a document of %d bytes, expected at most %d", len(text), TextMax)
 		return nil
 	}
-	if !utf8.Valid(text) {
+	if !utf8.ValidString(text) {
 		r.wrongAt(1, 1, "found bytes that are not UTF-8, expected UTF-8 text")
 		return nil
 	}
-	d := yaml.NewDecoder(bytes.NewReader(text))
+	if root := r.scanner.scan(text); root != nil {
+		return root
+	}
+	d := yaml.NewDecoder(strings.NewReader(text))
 	var document, next yaml.Node
 	if err := d.Decode(&document); errors.Is(err, io.EOF) {
 		r.wrongAt(1, 1, "found an empty document, expected `version` and `domains`")
@@ -116,28 +132,70 @@ func (r *reader) pairs(n *yaml.Node, expected string) []pair {
 		r.wrong(n, describe(n), expected)
 		return nil
 	}
-	seen := make(map[string]int, len(n.Content)/2)
-	var all []pair
+	return r.pairsInto(make([]pair, 0, len(n.Content)/2), n)
+}
+
+func (r *reader) pairsInto(all []pair, n *yaml.Node) []pair {
+	first := firstLines(n)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
 		if k.Kind != yaml.ScalarNode {
 			r.wrong(k, describe(k)+" as a name", "a word")
 			continue
 		}
-		if line, dup := seen[k.Value]; dup {
+		if line, dup := first(all, k); dup {
 			r.wrong(k, fmt.Sprintf("`%s` again", short(k.Value)), fmt.Sprintf("it once (first on line %d)", line))
 			continue
 		}
-		seen[k.Value] = k.Line
 		all = append(all, pair{k, v})
 	}
 	return all
 }
 
+// firstLines returns a function that tells the line of a key that is among the pairs already.
+func firstLines(n *yaml.Node) func(all []pair, key *yaml.Node) (line int, dup bool) {
+	const few = 32 // as many are compared faster than hashed
+	if len(n.Content) <= few {
+		return func(all []pair, key *yaml.Node) (int, bool) {
+			for _, p := range all {
+				if p.key.Value == key.Value {
+					return p.key.Line, true
+				}
+			}
+			return 0, false
+		}
+	}
+	lines := make(map[string]int, len(n.Content)/2)
+	return func(_ []pair, key *yaml.Node) (int, bool) {
+		line, dup := lines[key.Value]
+		if !dup {
+			lines[key.Value] = key.Line
+		}
+		return line, dup
+	}
+}
+
 // fields returns the values of a mapping with a closed set of names.
 func (r *reader) fields(n *yaml.Node, what string, known ...string) map[string]*yaml.Node {
-	f := make(map[string]*yaml.Node, len(known))
-	for _, p := range r.pairs(n, what+" with "+strings.Join(known, ", ")) {
+	return r.fieldsInto(make(map[string]*yaml.Node, len(known)), n, what, known)
+}
+
+// rowFields is fields for an element of a list of rules: the map is good until the next.
+func (r *reader) rowFields(n *yaml.Node, what string, known ...string) map[string]*yaml.Node {
+	if r.row == nil {
+		r.row = make(map[string]*yaml.Node, len(known))
+	}
+	clear(r.row)
+	return r.fieldsInto(r.row, n, what, known)
+}
+
+func (r *reader) fieldsInto(f map[string]*yaml.Node, n *yaml.Node, what string, known []string) map[string]*yaml.Node {
+	if n.Kind != yaml.MappingNode {
+		r.wrong(n, describe(n), what+" with "+strings.Join(known, ", "))
+		return f
+	}
+	r.rowPairs = r.pairsInto(r.rowPairs[:0], n)
+	for _, p := range r.rowPairs {
 		if !slices.Contains(known, p.key.Value) {
 			r.wrong(p.key, fmt.Sprintf("the unknown field `%s`", short(p.key.Value)),
 				fmt.Sprintf("one of %s%s", strings.Join(known, ", "), didYouMean(p.key.Value, known)))
@@ -161,9 +219,27 @@ func (r *reader) list(n *yaml.Node, what string, most int) []*yaml.Node {
 	return n.Content
 }
 
+// rules returns how many elements a sequence of at most most has, and each in turn, which is gone when the next comes.
+func (r *reader) rules(n *yaml.Node, what string, most int) (int, iter.Seq[*yaml.Node]) {
+	later, ok := r.scanner.lists[n]
+	if !ok {
+		all := r.list(n, what, most)
+		return len(all), slices.Values(all)
+	}
+	if later.count > most {
+		r.wrong(n, fmt.Sprintf("a list of %d", later.count), fmt.Sprintf("%s, at most %d", what, most))
+	}
+	return min(later.count, most), func(yield func(*yaml.Node) bool) { r.scanner.each(later, most, yield) }
+}
+
+// written reports whether a node is a scalar that is not empty.
+func written(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && n.Tag != "!!null" && n.Value != ""
+}
+
 // text returns the characters of a scalar that is not empty, as they stand.
 func (r *reader) text(n *yaml.Node, expected string) (string, bool) {
-	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" || n.Value == "" {
+	if !written(n) {
 		r.wrong(n, describe(n), expected)
 		return "", false
 	}
@@ -172,25 +248,25 @@ func (r *reader) text(n *yaml.Node, expected string) (string, bool) {
 
 // choice returns a scalar that is one of words.
 func (r *reader) choice(n *yaml.Node, words ...string) string {
-	expected := "one of " + strings.Join(words, ", ")
-	w, ok := r.text(n, expected)
-	if ok && !slices.Contains(words, w) {
-		r.wrong(n, describe(n), expected+didYouMean(w, words))
-		return ""
+	if written(n) && slices.Contains(words, n.Value) {
+		return n.Value
 	}
-	return w
+	expected := "one of " + strings.Join(words, ", ")
+	if w, ok := r.text(n, expected); ok {
+		r.wrong(n, describe(n), expected+didYouMean(w, words))
+	}
+	return ""
 }
 
 // whole returns a whole number within [least, most]; least after a mistake.
 func (r *reader) whole(n *yaml.Node, least, most int64) int64 {
-	expected := fmt.Sprintf("a whole number from %d to %d", least, most)
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!int" {
 		v, err := strconv.ParseInt(strings.ReplaceAll(n.Value, "_", ""), 10, 64)
 		if err == nil && v >= least && v <= most {
 			return v
 		}
 	}
-	r.wrong(n, describe(n), expected)
+	r.wrong(n, describe(n), fmt.Sprintf("a whole number from %d to %d", least, most))
 	return least
 }
 
@@ -204,13 +280,11 @@ func (r *reader) truth(n *yaml.Node) bool {
 
 // name returns a name of ours: lower case letters, digits, - and _.
 func (r *reader) name(n *yaml.Node, what string) string {
-	expected := fmt.Sprintf("the name of a %s: 1 to %d of a-z, 0-9, - and _", what, nameMax)
-	w, ok := r.text(n, expected)
-	if ok && !named(w) {
-		r.wrong(n, describe(n), expected)
-		return ""
+	if written(n) && named(n.Value) {
+		return n.Value
 	}
-	return w
+	r.wrong(n, describe(n), fmt.Sprintf("the name of a %s: 1 to %d of a-z, 0-9, - and _", what, nameMax))
+	return ""
 }
 
 func named(w string) bool {

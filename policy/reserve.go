@@ -37,8 +37,10 @@ type reservation struct {
 
 func newReservation(id ulid.ULID, p *plan, r *Request, spent draft) *reservation {
 	row, _ := p.domain.price(r.Attributes)
+	account := p.account
+	account.ID, account.Payer = strings.Clone(account.ID), strings.Clone(account.Payer) // the request's are of a longer text
 	res := &reservation{
-		id: reservationID(p.account.Partition, id.String()), domain: p.domain, account: p.account, row: row,
+		id: reservationID(account.Partition, id.String()), domain: p.domain, account: account, row: row,
 		limits: slices.Clone(p.limits), takes: slices.Clone(p.takes), turn: make(chan struct{}, 1),
 		charged: p.cost, spilled: spent.units,
 	}

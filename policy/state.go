@@ -21,6 +21,7 @@ func (p *plan) decision() Decision {
 			Name: l.name, Limit: t.Limit.Count, Window: window(t.Limit), Meter: p.domain.meters[l.meter],
 			Remaining: t.Remaining, Reset: t.Reset, Wait: t.Wait, Refused: t.Refused,
 			Shadow: t.Shadow, InFlight: t.Limit.Algorithm == limiter.Concurrency, Overridden: own,
+			Burst: burst(t.Limit), Spill: l.spill, Fallback: fallbackWords[l.fallback],
 		})
 		if p.explain {
 			p.step("limit "+l.name, resultWord(t), fmt.Sprintf("%d %s asked, %d taken, %d left", t.Cost, p.domain.meters[l.meter], t.Taken, t.Remaining))
@@ -54,6 +55,14 @@ func (s *ids) next(at time.Time) (id ulid.ULID) {
 	n := copy(id[6:], s.left)
 	s.left = s.left[n:]
 	return id
+}
+
+// burst is a limit's capacity where it is not its count.
+func burst(l *limiter.Limit) int64 {
+	if l.Burst == l.Count {
+		return 0
+	}
+	return l.Burst
 }
 
 // window is the length of a limit's window as LimitState tells it.

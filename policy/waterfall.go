@@ -32,6 +32,9 @@ type WaterfallConfig struct {
 	Now    func() time.Time      // the clock that buckets run on
 	Logger *slog.Logger          // by default nowhere
 
+	Shares *limiter.Store // the Fallback's, for limits that share when Limits has no room; nil: they refuse then
+	Nodes  func() int     // on the roster; needed with Shares
+
 	ReservationsMax int           // default 100,000; beyond it RESERVE is refused
 	ReservationLife time.Duration // default 10 min, until a reservation ends by itself
 	UndoMax         int           // default 1,024 debits waiting to be undone; beyond it one is logged and left
@@ -64,7 +67,7 @@ type Waterfall struct {
 	undos chan ledger.Return
 }
 
-var _ Checker = (*Waterfall)(nil)
+var _ Trier = (*Waterfall)(nil)
 
 // NewWaterfall returns a Waterfall; it starts nothing. Its Run should be running while it is asked.
 func NewWaterfall(c WaterfallConfig) *Waterfall {
@@ -79,22 +82,17 @@ func NewWaterfall(c WaterfallConfig) *Waterfall {
 
 // Check decides one request. An error is ErrInvalid, ErrConflict or ledger.ErrTooOld for what the caller must not
 // repeat, and ErrUnavailable while there is no policy.
-func (w *Waterfall) Check(ctx context.Context, r Request) (Decision, error) {
-	var d Decision
-	err := w.CheckInto(ctx, &r, &d)
-	return d, err
+func (w *Waterfall) Check(ctx context.Context, r Request) (d Decision, err error) {
+	p := w.plan()
+	defer w.forget(p)
+	return d, w.check(ctx, p, &r, &d)
 }
 
-// CheckInto is Check for a caller that decides in a loop: it writes the decision over *d, whose slices Limits and Sources
-// it reuses, so that a request within its limits costs no allocation. The caller must be alone with *d, which after an
-// error is the zero Decision. The request is only read.
-func (w *Waterfall) CheckInto(ctx context.Context, r *Request, d *Decision) error {
-	p := w.plans.Get().(*plan)
-	defer func() {
-		p.reset()
-		w.plans.Put(p)
-	}()
-	return w.check(ctx, p, r, d)
+func (w *Waterfall) plan() *plan { return w.plans.Get().(*plan) }
+
+func (w *Waterfall) forget(p *plan) {
+	p.reset()
+	w.plans.Put(p)
 }
 
 func (w *Waterfall) check(ctx context.Context, p *plan, r *Request, d *Decision) error {
@@ -134,14 +132,12 @@ func (w *Waterfall) decide(ctx context.Context, p *plan, r *Request, at time.Tim
 		return p.deny(id, FallbackClosed, RemedyWait, "This node holds as many reservations as it may; try again later."), nil
 	}
 	if r.Mode == Peek {
-		p.look()
-		outcome, _ := w.c.Limits.Peek(p.account.Partition, at.UnixNano(), p.takes)
-		return p.looked(id, outcome), nil
+		return w.look(p, id, at.UnixNano()), nil
 	}
 	p.slot(id)
 	d, spent, err := w.take(ctx, p, r, id, at.UnixNano())
 	if r.Mode == Reserve {
-		if err == nil && d.Verdict == Allow {
+		if err == nil && d.Verdict == Allow && d.Reason != FallbackShare { // of a share nothing is kept to settle
 			d.Reservation = w.held.open(newReservation(id, p, r, spent), at.Add(w.c.ReservationLife))
 		} else {
 			w.held.release()
@@ -150,26 +146,42 @@ func (w *Waterfall) decide(ctx context.Context, p *plan, r *Request, at time.Tim
 	return d, err
 }
 
+// look asks what the limits would say, and takes nothing.
+func (w *Waterfall) look(p *plan, id ulid.ULID, now int64) Decision {
+	p.look()
+	var c crowd
+	outcome, _ := w.c.Limits.Peek(p.account.Partition, now, p.takes)
+	if outcome == limiter.Full {
+		if c = w.crowd(p, now); !c.whole(p) {
+			return w.byShare(p, &c, id, now, (*limiter.Store).Peek)
+		}
+		outcome, _ = w.c.Limits.Peek(p.account.Partition, now, p.takes)
+	}
+	return c.onlyOpen(p.looked(id, outcome))
+}
+
 // take takes what the limits give and pays for the rest, or takes nothing.
 func (w *Waterfall) take(ctx context.Context, p *plan, r *Request, id ulid.ULID, now int64) (Decision, draft, error) {
+	if p.prompt && !p.hold() {
+		return Decision{}, draft{}, errWaits
+	}
+	var c crowd
 	outcome, short := w.c.Limits.Take(p.account.Partition, now, p.takes)
-	opened := ""
 	if outcome == limiter.Full {
-		if opened = w.openUp(p, now); opened != "" {
-			outcome, short = w.c.Limits.Take(p.account.Partition, now, p.takes)
+		if c = w.crowd(p, now); !c.whole(p) {
+			return w.byShare(p, &c, id, now, (*limiter.Store).Take), draft{}, nil
 		}
+		outcome, short = w.c.Limits.Take(p.account.Partition, now, p.takes)
 	}
 	switch outcome {
 	case limiter.Taken:
-		d := p.allow(id)
-		if opened != "" {
-			d.Reason = FallbackOpen
-			d.Message = "This node holds as many buckets as it may; limit " + opened + " is open until there is room."
-		}
-		return d, draft{}, nil
+		return c.onlyOpen(p.allow(id)), draft{}, nil
 	case limiter.Spilled:
 		return w.spill(ctx, p, r, id, short, now)
 	case limiter.Refused:
+		if p.prompt && p.held() {
+			return Decision{}, draft{}, errWaits
+		}
 		w.recount(p, now)
 	}
 	return p.refused(id, outcome), draft{}, nil
@@ -186,27 +198,6 @@ func (w *Waterfall) recount(p *plan, now int64) {
 			t.Refused, t.Wait = again[0].Refused, again[0].Wait
 		}
 	}
-}
-
-// openUp drops the limits for whose bucket the store has no room and whose fallback is open, and returns the name of one
-// of them. Those that share stay, and refuse: a share that cannot be counted is nothing.
-func (w *Waterfall) openUp(p *plan, now int64) (opened string) {
-	kept := 0
-	for i, l := range p.limits {
-		if l.fallback == fallbackOpen {
-			if o, _ := w.c.Limits.Peek(p.account.Partition, now, p.takes[i:i+1]); o == limiter.Full {
-				opened = l.name
-				if p.explain {
-					p.step("limit "+l.name, "fallback open", "the node has no room for its bucket")
-				}
-				continue
-			}
-		}
-		p.limits[kept], p.takes[kept] = l, p.takes[i]
-		kept++
-	}
-	p.limits, p.takes = p.limits[:kept], p.takes[:kept]
-	return opened
 }
 
 // draft is what was drawn from the ledger for a decision: for how many units, and by which debit.

@@ -86,7 +86,7 @@ func TestAccountNamesPayerAndPartition(t *testing.T) {
 func TestBucketKeysOfDifferentValuesNeverMeet(t *testing.T) {
 	t.Parallel()
 	l := limit{key: []string{"a", "b"}}
-	l.prefix = l.frame("llm")
+	l.prefix = l.frame(nil, "llm")
 	var p plan
 	p.key(&l, []Attribute{{"a", "x"}, {"b", "y\x00z"}})
 	first := string(p.text)

@@ -3,12 +3,12 @@ package transport
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
-	"github.com/weir-cluster/weir/api/stream"
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 	"github.com/weir-cluster/weir/policy"
 )
@@ -22,57 +22,73 @@ type Access interface {
 // batchOpen bounds how many checks of one batch are decided at once.
 const batchOpen = 64
 
-// AccessServer is weir.v1.AccessService.
+// AccessServer is weir.v1.AccessService. Register it on a server that has the Codec option.
 type AccessServer struct {
-	weirv1.UnimplementedAccessServiceServer
+	weirv1.UnimplementedAccessServiceServer // of which Check, CheckBatch and CheckStream are never called: Register has others
 
-	Access Access
+	Access PromptAccess
 	Views  Views
 	// Timeout bounds a check whose caller set no deadline.
 	Timeout time.Duration
 }
 
-// Check decides one request.
-func (s *AccessServer) Check(ctx context.Context, r *weirv1.CheckRequest) (*weirv1.Decision, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
-	d, err := s.Access.Check(ctx, fromRequest(r))
-	if err != nil {
-		return nil, toStatus(err)
-	}
-	return toDecision(d), nil
+// PromptAccess is an Access that can say at once what it need not wait for.
+type PromptAccess interface {
+	Access
+	// Try decides as Check does, over *d, whose slices it reuses, or reports that it would have to wait, having taken
+	// nothing. What it keeps of the request it copies.
+	Try(r *policy.Request, d *policy.Decision) (decided bool, err error)
 }
 
-// CheckBatch decides each request by itself.
-func (s *AccessServer) CheckBatch(ctx context.Context, r *weirv1.CheckBatchRequest) (*weirv1.CheckBatchResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
-	if err := batchSize(len(r.GetChecks())); err != nil {
-		return nil, toStatus(err)
+// Register adds the service to a gRPC server. Checks are read and answered by hand; the rest is as it is generated.
+func (s *AccessServer) Register(g *grpc.Server) {
+	k := s.desk()
+	d := weirv1.AccessService_ServiceDesc
+	d.Methods, d.Streams = slices.Clone(d.Methods), slices.Clone(d.Streams)
+	for i := range d.Methods {
+		switch m := &d.Methods[i]; m.MethodName {
+		case "Check":
+			m.Handler = byHand(weirv1.AccessService_Check_FullMethodName, func() *lone { return new(lone) }, k.one)
+		case "CheckBatch":
+			m.Handler = byHand(weirv1.AccessService_CheckBatch_FullMethodName, func() *arrival { return &arrival{desk: k} }, k.batch)
+		}
 	}
-	requests := make([]policy.Request, len(r.GetChecks()))
-	for i, c := range r.GetChecks() {
-		requests[i] = fromRequest(c)
-	}
-	answers := checkAll(ctx, s.Access, requests)
-	out := &weirv1.CheckBatchResponse{Outcomes: make([]*weirv1.Outcome, len(answers))}
-	for i, a := range answers {
-		out.Outcomes[i] = a.wire()
-	}
-	return out, nil
+	k.streams(&d)
+	g.RegisterService(&d, s)
 }
 
-// answer is a decision or why there is none.
-type answer struct {
-	decision policy.Decision
-	err      error
+func (s *AccessServer) desk() *desk {
+	return &desk{
+		try: func(q *policy.Request, _ uint64, d *policy.Decision) (bool, error) { return s.Access.Try(q, d) },
+		check: func(ctx context.Context, q policy.Request, _ uint64) (policy.Decision, error) {
+			return s.Access.Check(ctx, q)
+		},
+		timeout: s.Timeout,
+	}
 }
 
-func (a answer) wire() *weirv1.Outcome {
-	if a.err != nil {
-		return &weirv1.Outcome{Fault: toFault(a.err)}
+// streams has the desk answer the service's CheckStream.
+func (k *desk) streams(d *grpc.ServiceDesc) {
+	for i := range d.Streams {
+		if d.Streams[i].StreamName == "CheckStream" {
+			d.Streams[i].Handler = func(_ any, s grpc.ServerStream) error { return k.stream(s) }
+		}
 	}
-	return &weirv1.Outcome{Decision: toDecision(a.decision)}
+}
+
+// byHand is the handler of a unary method whose messages are read and written by hand.
+func byHand[M incoming](method string, room func() M, decide func(context.Context, M) (*reply, error)) grpc.MethodHandler {
+	return func(server any, ctx context.Context, read func(any) error, around grpc.UnaryServerInterceptor) (any, error) {
+		m := room()
+		if err := read(m); err != nil {
+			return nil, err
+		}
+		if around == nil {
+			return decide(ctx, m)
+		}
+		return around(ctx, m, &grpc.UnaryServerInfo{Server: server, FullMethod: method},
+			func(ctx context.Context, _ any) (any, error) { return decide(ctx, m) })
+	}
 }
 
 // batchSize returns what is wrong with a batch of n checks.
@@ -84,6 +100,12 @@ func batchSize(n int) error {
 		return fmt.Errorf("%w: an empty batch", policy.ErrInvalid)
 	}
 	return nil
+}
+
+// answer is a decision or why there is none.
+type answer struct {
+	decision policy.Decision
+	err      error
 }
 
 // checkAll decides a batch, a bounded number of checks at once, and answers in order.
@@ -100,14 +122,6 @@ func checkAll(ctx context.Context, c policy.Checker, requests []policy.Request) 
 	}
 	_ = g.Wait() // each check has its own answer
 	return answers
-}
-
-// CheckStream decides many requests over one stream.
-func (s *AccessServer) CheckStream(st grpc.BidiStreamingServer[weirv1.CheckStreamRequest, weirv1.CheckStreamResponse]) error {
-	return stream.Serve(st, func(ctx context.Context, c *weirv1.StreamedCheck) *weirv1.Outcome {
-		d, err := s.Access.Check(ctx, fromRequest(c.GetCheck()))
-		return answer{d, err}.wire()
-	}, s.Timeout)
 }
 
 // Settle reports what a reserved request really used.

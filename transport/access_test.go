@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -19,28 +17,6 @@ import (
 	"github.com/weir-cluster/weir/ledger"
 	"github.com/weir-cluster/weir/policy"
 )
-
-func TestABatchIsDecidedABoundedNumberAtATime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var open, most atomic.Int64
-		s := &AccessServer{Timeout: time.Minute, Access: fakeAccess{check: func(policy.Request) (policy.Decision, error) {
-			most.Store(max(most.Load(), open.Add(1)))
-			time.Sleep(time.Millisecond)
-			open.Add(-1)
-			return policy.Decision{Verdict: policy.Allow}, nil
-		}}}
-		r := &weirv1.CheckBatchRequest{Checks: make([]*weirv1.CheckRequest, policy.BatchMax)}
-		if got, err := s.CheckBatch(t.Context(), r); err != nil || len(got.GetOutcomes()) != policy.BatchMax || most.Load() > batchOpen {
-			t.Errorf("%d outcomes, %d at once, %v", len(got.GetOutcomes()), most.Load(), err)
-		}
-		for _, n := range []int{0, policy.BatchMax + 1} {
-			r.Checks = make([]*weirv1.CheckRequest, n)
-			if _, err := s.CheckBatch(t.Context(), r); status.Code(err) != codes.InvalidArgument {
-				t.Errorf("a batch of %d: %v", n, err)
-			}
-		}
-	})
-}
 
 // expecting notes which version a put expects.
 type expecting struct {

@@ -19,6 +19,7 @@ type Ledger interface {
 	Grant(ctx context.Context, g ledger.Grant) (ledger.Receipt, error)
 	Debit(ctx context.Context, d ledger.Debit) (ledger.Receipt, error)
 	Account(ctx context.Context, id string) (ledger.Account, error)
+	Entries(ctx context.Context, account string, after uint64, limit int) ([]ledger.Entry, error)
 }
 
 // LedgerServer is weir.v1.LedgerService.
@@ -100,6 +101,36 @@ func (s *LedgerServer) GetAccount(ctx context.Context, r *weirv1.GetAccountReque
 		return nil, toStatus(err)
 	}
 	return toAccount(a), nil
+}
+
+// ListEntries lists the movements of an account.
+func (s *LedgerServer) ListEntries(ctx context.Context, r *weirv1.ListEntriesRequest) (*weirv1.ListEntriesResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	limit := int(r.GetLimit())
+	if limit == 0 {
+		limit = ledger.EntriesMax
+	}
+	all, err := s.Ledger.Entries(ctx, r.GetAccount(), r.GetAfter(), limit)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	out := &weirv1.ListEntriesResponse{Entries: make([]*weirv1.Entry, len(all))}
+	for i, e := range all {
+		out.Entries[i] = toEntry(e)
+	}
+	return out, nil
+}
+
+func toEntry(e ledger.Entry) *weirv1.Entry {
+	out := &weirv1.Entry{
+		Seq: e.Seq, Movement: e.Movement.String(), IdempotencyKey: e.Key, Memo: e.Memo,
+		Index: e.Index, Term: e.Term, Time: toStamp(e.Wall),
+	}
+	for _, p := range e.Postings {
+		out.Postings = append(out.Postings, &weirv1.Posting{Book: p.Book.String(), Grant: p.Grant, AmountMicros: int64(p.Amount)})
+	}
+	return out
 }
 
 func receipt(r ledger.Receipt, err error) (*weirv1.Receipt, error) {

@@ -20,16 +20,21 @@ func fromRequest(r *weirv1.CheckRequest) policy.Request {
 	if o := r.GetOverride(); o != nil {
 		q.Override = &policy.LimitOverride{Count: o.GetCount(), Window: millis(o.GetWindowMs())}
 	}
-	switch r.GetMode() {
-	case weirv1.Mode_MODE_PEEK:
-		q.Mode = policy.Peek
-	case weirv1.Mode_MODE_RESERVE:
-		q.Mode = policy.Reserve
-	case weirv1.Mode_MODE_UNSPECIFIED, weirv1.Mode_MODE_CONSUME:
-	default:
-		q.Mode = policy.Mode(255) // of a newer client: judged invalid, never taken for CONSUME
-	}
+	q.Mode = fromMode(r.GetMode())
 	return q
+}
+
+func fromMode(m weirv1.Mode) policy.Mode {
+	switch m {
+	case weirv1.Mode_MODE_PEEK:
+		return policy.Peek
+	case weirv1.Mode_MODE_RESERVE:
+		return policy.Reserve
+	case weirv1.Mode_MODE_UNSPECIFIED, weirv1.Mode_MODE_CONSUME:
+		return policy.Consume
+	default:
+		return policy.Mode(255) // of a newer client: judged invalid, never taken for CONSUME
+	}
 }
 
 func toRequest(q policy.Request) *weirv1.CheckRequest {
@@ -144,6 +149,7 @@ func toDecision(d policy.Decision) *weirv1.Decision {
 			Name: l.Name, Limit: l.Limit, Remaining: l.Remaining, ResetMs: millisUp(l.Reset),
 			WindowMs: l.Window.Milliseconds(), Meter: l.Meter, Refused: l.Refused, WaitMs: millisUp(l.Wait),
 			Shadow: l.Shadow, Overridden: l.Overridden, InFlight: l.InFlight,
+			Fallback: fallbackOf(l.Fallback), Burst: l.Burst, Spill: l.Spill,
 		}
 	}
 	for i, s := range d.Explain {
@@ -168,6 +174,7 @@ func fromDecision(in *weirv1.Decision) policy.Decision {
 			Name: l.GetName(), Limit: l.GetLimit(), Remaining: l.GetRemaining(), Reset: millis(l.GetResetMs()),
 			Window: millis(l.GetWindowMs()), Meter: l.GetMeter(), Refused: l.GetRefused(), Wait: millis(l.GetWaitMs()),
 			Shadow: l.GetShadow(), Overridden: l.GetOverridden(), InFlight: l.GetInFlight(),
+			Fallback: fallbackWord(l.GetFallback()), Burst: l.GetBurst(), Spill: l.GetSpill(),
 		})
 	}
 	for _, s := range in.GetExplain() {
@@ -199,6 +206,20 @@ func fromVerdict(v weirv1.Verdict) policy.Verdict {
 		return policy.Queue
 	default:
 		return policy.Deny
+	}
+}
+
+// fallbackWord is a fallback as a policy writes it, the reverse of fallbackOf.
+func fallbackWord(f weirv1.Fallback) string {
+	switch f {
+	case weirv1.Fallback_FALLBACK_SHARE:
+		return "share"
+	case weirv1.Fallback_FALLBACK_OPEN:
+		return "open"
+	case weirv1.Fallback_FALLBACK_CLOSED:
+		return "closed"
+	default:
+		return ""
 	}
 }
 

@@ -27,7 +27,11 @@ const (
 // the style. Retry-After is whole seconds, never earlier than the truth, with up to a tenth added so that
 // callers do not come back all at once; jitter is in [0, 1).
 func rateHeaders(h http.Header, d policy.Decision, style string, jitter float64) {
-	limits := tightest(slices.DeleteFunc(slices.Clone(d.Limits), func(l policy.LimitState) bool { return l.Shadow }))
+	limits := slices.DeleteFunc(slices.Clone(d.Limits), func(l policy.LimitState) bool { return l.Shadow })
+	for i := range limits {
+		limits[i].Limit, limits[i].Window = quota(limits[i])
+	}
+	limits = tightest(limits)
 	if len(limits) > 0 {
 		switch style {
 		case styleNone:
@@ -43,6 +47,18 @@ func rateHeaders(h http.Header, d policy.Decision, style string, jitter float64)
 		h.Set("X-Envoy-Ratelimited", "true")
 	}
 	retryAfter(h, d, jitter)
+}
+
+// quota is what a limit allocates, and in which window. A token bucket that holds more than its rate's count may have more
+// left than that: r would be above q, and a client that spreads q over w would never use it. So its burst is the quota, and
+// the window the time in which that is earned, rounded up: over it the bucket gives no less, and in the long run no more.
+// A smaller burst is no quota, as rate and window are true without it; r tells how much of it there is at once.
+func quota(l policy.LimitState) (units int64, w time.Duration) {
+	if l.Burst <= l.Limit || l.Limit <= 0 {
+		return l.Limit, l.Window
+	}
+	earned := math.Ceil(l.Window.Seconds() * float64(l.Burst) / float64(l.Limit))
+	return l.Burst, time.Duration(min(earned, float64(math.MaxInt64/int64(time.Second)))) * time.Second
 }
 
 // tightest returns at most headerLimits of the limits, which it may sort: those that refused, then those with the

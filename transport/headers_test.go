@@ -2,6 +2,7 @@ package transport
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +63,37 @@ func TestEachStyleTellsTheLimitsInItsOwnHeaders(t *testing.T) {
 			if got := h.Get(name); got != want {
 				t.Errorf("%s, %s: %s: %s, want %s", c.style, c.verdict, name, got, want)
 			}
+		}
+	}
+}
+
+// No header tells more left than its quota, nor a rate that is not the bucket's.
+func TestABurstAboveTheRateIsTheQuota(t *testing.T) {
+	for _, c := range []struct {
+		limit, burst, left int64
+		window             time.Duration
+		want               string
+	}{
+		{60, 0, 60, time.Minute, `"b";q=60;w=60 "b";r=60`},
+		{60, 20, 20, time.Minute, `"b";q=60;w=60 "b";r=20`},
+		{60, 100, 100, time.Minute, `"b";q=100;w=100 "b";r=100`},
+		{7, 10, 9, time.Minute, `"b";q=10;w=86 "b";r=9`}, // 10 in 85.7 s
+		{1, 50_000, 50_000, 24 * time.Hour, `"b";q=50000;w=4320000000 "b";r=50000`},
+		{1, 1 << 40, 1, 24 * time.Hour, `"b";q=1099511627776;w=9223372036 "b";r=1`},
+	} {
+		d := policy.Decision{Verdict: policy.Allow, Limits: []policy.LimitState{
+			{Name: "b", Limit: c.limit, Burst: c.burst, Window: c.window, Meter: "requests", Remaining: c.left, Reset: -1},
+		}}
+		h := make(http.Header)
+		rateHeaders(h, d, styleIETF, 0)
+		if got := h.Get("RateLimit-Policy") + " " + h.Get("RateLimit"); got != c.want {
+			t.Errorf("%d, burst %d: %s, want %s", c.limit, c.burst, got, c.want)
+		}
+		rateHeaders(h, d, styleOpenAI, 0)
+		rateHeaders(h, d, styleEnvoy, 0)
+		first, _, _ := strings.Cut(h.Get("X-RateLimit-Limit"), ",")
+		if q := strconv.FormatInt(max(c.limit, c.burst), 10); h.Get("X-RateLimit-Limit-Requests") != q || first != q {
+			t.Errorf("%d, burst %d: %v, want %s", c.limit, c.burst, h, q)
 		}
 	}
 }

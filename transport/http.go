@@ -23,7 +23,7 @@ const (
 	policyMax = policy.TextMax
 )
 
-// HTTPServer is the HTTP/JSON API. Its zero value is not usable: every field must be set.
+// HTTPServer is the HTTP/JSON API. Its zero value is not usable: every field but AuthTimeout must be set.
 type HTTPServer struct {
 	Access   Access
 	Ledger   Ledger
@@ -45,6 +45,8 @@ type HTTPServer struct {
 	Jitter func() float64
 	// Timeout bounds a call.
 	Timeout time.Duration
+	// AuthTimeout bounds a check at the auth doors instead; 40 ms if it is zero. Past it the policy's fallback decides.
+	AuthTimeout time.Duration
 }
 
 // Handler serves the routes. HEAD is answered wherever GET is.
@@ -53,10 +55,13 @@ func (s *HTTPServer) Handler() http.Handler {
 	for pattern, handle := range s.routes() {
 		m.HandleFunc(pattern, handle)
 	}
+	for path, handle := range s.doors() {
+		m.HandleFunc(path, handle)
+	}
 	return known(m)
 }
 
-// routes is every route; api/openapi.yaml describes them, and a test holds the two together.
+// routes is every route but the auth doors; api/openapi.yaml describes them all, and a test holds the two together.
 func (s *HTTPServer) routes() map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{
 		"POST /v1/check":                                              s.check,
@@ -67,6 +72,7 @@ func (s *HTTPServer) routes() map[string]http.HandlerFunc {
 		"GET /v1/accounts/{id}":                                       s.account,
 		"POST /v1/accounts/{id}/grants":                               s.grant,
 		"POST /v1/accounts/{id}/debits":                               s.debit,
+		"GET /v1/accounts/{id}/entries":                               s.entries,
 		"GET /v1/accounts/{id}/limits":                                s.limits,
 		"GET /v1/policy":                                              s.policy,
 		"PUT /v1/policy":                                              s.putPolicy,
@@ -148,7 +154,7 @@ func (s *HTTPServer) ready(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "ready\n")
 }
 
-// read decodes a bounded body strictly: one JSON value, valid UTF-8, no unknown field.
+// read decodes a bounded body strictly: one JSON value, valid UTF-8, no unknown field, no name twice.
 func read[T any](w http.ResponseWriter, r *http.Request, limit int64, into *T) error {
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if err != nil {
@@ -169,7 +175,7 @@ func decodeStrict[T any](b []byte, into *T) error {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%w: more than one JSON value in the body", policy.ErrInvalid)
 	}
-	return nil
+	return strictNames(b)
 }
 
 // plainJSON says what a JSON error means without Go's words.

@@ -68,9 +68,16 @@ type limitState struct {
 	WindowMS int64  `json:"window_ms"`
 }
 
-// overrides answers GET /v1/domains/{domain}/overrides, and of one account.
+// overrides answers GET /v1/domains/{domain}/overrides, and of one account. A domain that the policy has no more is
+// listed as long as there is something to list.
 func (s *HTTPServer) overrides(w http.ResponseWriter, r *http.Request) {
 	all := s.Beside.Beside(r.PathValue("domain"), r.PathValue("id"))
+	if current := s.Policy(); current != nil && len(all.Overrides)+len(all.Blocks) == 0 {
+		if _, err := current.Domain(r.PathValue("domain")); err != nil {
+			fail(w, err)
+			return
+		}
+	}
 	b := besideBody{Overrides: make([]overrideBody, len(all.Overrides)), Blocks: make([]blockedBody, len(all.Blocks))}
 	for i, o := range all.Overrides {
 		t := o.Terms
@@ -195,6 +202,9 @@ func (s *HTTPServer) standing(account, query string) (policy.Request, error) {
 	q = policy.Request{Domain: values.Get("domain"), Mode: policy.Peek, Cost: []policy.Cost{{Meter: meterRequests}}}
 	if q.Attributes, err = current.AttributesOf(q.Domain, account); err != nil {
 		return q, err
+	}
+	if d, err := current.Domain(q.Domain); err == nil && d.Envoy() != nil && len(values["attribute"]) > 0 {
+		return q, fmt.Errorf("%w: domain %q is an Envoy tree, in which further attributes are another account: put them into its id", policy.ErrInvalid, q.Domain)
 	}
 	for _, pair := range values["attribute"] {
 		name, value, ok := strings.Cut(pair, ":")

@@ -129,6 +129,36 @@ func TestWhatHoldsBesideThePolicyIsListed(t *testing.T) {
 	}
 }
 
+// nothingBeside is where no account has anything of its own.
+type nothingBeside struct{ *fakeState }
+
+func (nothingBeside) Beside(string, string) policy.Beside { return policy.Beside{} }
+
+func TestAnEmptyListIsOfADomainThatThereIs(t *testing.T) {
+	ask := asking(t)
+	p, err := policy.Parse("p", []byte("version: 1\ndomains: {llm: {account: [user]}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		path, says string
+		status     int
+		beside     Beside
+	}{
+		{"/v1/domains/llm/overrides", `{"overrides":[],"blocks":[]}`, 200, nothingBeside{}},
+		{"/v1/domains/lml/overrides", "did you mean `llm`?", 400, nothingBeside{}},
+		{"/v1/domains/lml/accounts/a/overrides", "did you mean `llm`?", 400, nothingBeside{}},
+		{"/v1/domains/gone/overrides", `"idle":"gone"`, 200, &fakeState{}},
+	} {
+		s := stateful(&fakeState{})
+		s.Beside, s.Policy = c.beside, func() *policy.Policy { return p }
+		res := ask(t, s, "GET", c.path, "")
+		if text, _ := io.ReadAll(res.Body); res.StatusCode != c.status || !strings.Contains(string(text), c.says) {
+			t.Errorf("%s: %d %s, want %d with %s", c.path, res.StatusCode, text, c.status, c.says)
+		}
+	}
+}
+
 func TestPoliciesAreReadPutAndRolledBackByVersion(t *testing.T) {
 	ask := asking(t)
 	for _, c := range []struct {
@@ -206,5 +236,38 @@ func TestLimitsOfAnAccountAreALookThatCostsNothing(t *testing.T) {
 	s.Policy = func() *policy.Policy { return nil }
 	if res := ask(t, s, "GET", "/v1/accounts/a/limits?domain=d", ""); res.StatusCode != 503 {
 		t.Errorf("without a policy: %d", res.StatusCode)
+	}
+}
+
+func TestLimitsOfAnEnvoyAccountAreThoseOfItsRule(t *testing.T) {
+	ask := asking(t)
+	p, err := policy.Parse("p", []byte("version: 1\ndomains:\n  edge:\n    envoy:\n      descriptors:\n"+
+		"        - {key: user, rate_limit: {unit: minute, requests_per_unit: 3}}\n"+
+		"        - {key: user, value: bot*, share_threshold: true, rate_limit: {unit: minute, requests_per_unit: 3}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked policy.Request
+	s := stateful(&fakeState{})
+	s.Policy = func() *policy.Policy { return p }
+	s.Access = fakeAccess{check: func(r policy.Request) (policy.Decision, error) {
+		asked = r
+		return twoLimits(policy.Allow), nil
+	}}
+	for _, c := range []struct{ account, query, want string }{
+		{"user~alice=20b", "", "[{user alice b}]"},
+		{"user~bot=2A", "", "[{user bot*}]"},
+		{"user~bot-1", "", "whose account is `user~bot=2A`"},
+		{"usr~alice", "", "such as `user~alice`"},
+		{"alice", "", "the keys and values of a descriptor joined by ~"},
+		{"user~alice", "&attribute=ip:1", "put them into its id"},
+	} {
+		asked = policy.Request{}
+		res := ask(t, s, "GET", "/v1/accounts/"+c.account+"/limits?domain=edge"+c.query, "")
+		text, _ := io.ReadAll(res.Body)
+		if good := c.want[0] == '['; good && (res.StatusCode != 200 || fmt.Sprint(asked.Attributes) != c.want) ||
+			!good && (res.StatusCode != 400 || asked.Domain != "" || !strings.Contains(string(text), c.want)) {
+			t.Errorf("%s: %d %s, asked %v, want %s", c.account, res.StatusCode, text, asked.Attributes, c.want)
+		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 	"github.com/weir-cluster/weir/ledger"
 	"github.com/weir-cluster/weir/policy"
 )
@@ -204,54 +203,4 @@ func (s *HTTPServer) account(w http.ResponseWriter, r *http.Request) {
 		b.Grants[i] = grantBody{g.ID, g.Kind.String(), int64(g.Amount), int64(g.Available), g.Priority, g.Effective, g.Expires}
 	}
 	write(w, http.StatusOK, mediaJSON, b)
-}
-
-type viewBody struct {
-	Epoch         uint64       `json:"epoch"`
-	Cluster       string       `json:"cluster"`
-	Node          string       `json:"node"`
-	Leader        string       `json:"leader"`
-	PolicyVersion uint64       `json:"policy_version"`
-	Hash          string       `json:"hash"`
-	Partitions    uint32       `json:"partitions"`
-	Members       []memberBody `json:"members"`
-	Homes         []uint32     `json:"homes"`
-	Deputies      []uint32     `json:"deputies"`
-}
-
-type memberBody struct {
-	Name     string `json:"name"`
-	Boot     string `json:"boot"`
-	HTTP     string `json:"http"`
-	GRPC     string `json:"grpc"`
-	Peer     string `json:"peer"`
-	Zone     string `json:"zone"`
-	Standing string `json:"standing"`
-	Alive    bool   `json:"alive"`
-	Voter    bool   `json:"voter"`
-}
-
-// view answers GET /v1/view.
-func (s *HTTPServer) view(w http.ResponseWriter, _ *http.Request) {
-	t := s.Views.Topology()
-	if t.View == nil {
-		fail(w, fmt.Errorf("%w: this node knows no view yet", policy.ErrUnavailable))
-		return
-	}
-	write(w, http.StatusOK, mediaJSON, toViewBody(toView(t)))
-}
-
-func toViewBody(v *weirv1.View) viewBody {
-	b := viewBody{
-		Epoch: v.GetEpoch(), Cluster: v.GetCluster(), Node: v.GetNode(), Leader: v.GetLeader(),
-		PolicyVersion: v.GetPolicyVersion(), Hash: v.GetHash(), Partitions: v.GetPartitions(),
-		Homes: v.GetHomes(), Deputies: v.GetDeputies(), Members: make([]memberBody, len(v.GetMembers())),
-	}
-	for i, m := range v.GetMembers() {
-		b.Members[i] = memberBody{
-			m.GetName(), m.GetBoot(), m.GetHttp(), m.GetGrpc(), m.GetPeer(), m.GetZone(),
-			m.GetStanding(), m.GetAlive(), m.GetVoter(),
-		}
-	}
-	return b
 }

@@ -2,18 +2,18 @@ package transport
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
 
-	"github.com/weir-cluster/weir/api/stream"
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 	"github.com/weir-cluster/weir/cluster"
 )
 
 // PeerServer answers other nodes of the cluster.
 type PeerServer struct {
-	weirv1.UnimplementedPeerServiceServer
+	weirv1.UnimplementedPeerServiceServer // of which CheckStream is never called: Register has another
 
 	Router *cluster.Router
 	Keeper *cluster.Keeper
@@ -22,30 +22,13 @@ type PeerServer struct {
 	Timeout time.Duration
 }
 
-// Register adds the service to a gRPC server on the peer port.
-func (s *PeerServer) Register(g *grpc.Server) { weirv1.RegisterPeerServiceServer(g, s) }
-
-// CheckStream decides as home.
-func (s *PeerServer) CheckStream(st grpc.BidiStreamingServer[weirv1.CheckStreamRequest, weirv1.CheckStreamResponse]) error {
-	return stream.Serve(st, func(ctx context.Context, c *weirv1.StreamedCheck) *weirv1.Outcome {
-		ctx, cancel := early(ctx)
-		defer cancel()
-		d, err := s.Router.Decide(ctx, fromRequest(c.GetCheck()), c.GetEpoch())
-		if err != nil {
-			return &weirv1.Outcome{Fault: toFault(err)}
-		}
-		return &weirv1.Outcome{Decision: toDecision(d)}
-	}, s.Timeout)
-}
-
-// early leaves an eighth of the time for the way back, so that "could not ask the ledger in time" reaches
-// the caller as a decision instead of as silence.
-func early(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, time.Until(deadline)*7/8)
+// Register adds the service to a gRPC server on the peer port, which needs the Codec option.
+func (s *PeerServer) Register(g *grpc.Server) {
+	k := &desk{try: s.Router.TryHere, check: s.Router.Decide, timeout: s.Timeout}
+	d := weirv1.PeerService_ServiceDesc
+	d.Streams = slices.Clone(d.Streams)
+	k.streams(&d)
+	g.RegisterService(&d, s)
 }
 
 // Settle settles a reservation that this node holds.

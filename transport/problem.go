@@ -99,6 +99,6 @@ func write[T body](w http.ResponseWriter, status int, media string, v T) {
 
 // body is what is ever answered as JSON.
 type body interface {
-	problem | decisionBody | batchBody | settledBody | viewBody | receiptBody | accountBody | versionBody | historyBody |
-		besideBody | revisionBody | standingBody
+	problem | authProblem | decisionBody | batchBody | settledBody | viewBody | receiptBody | accountBody | versionBody | historyBody |
+		besideBody | revisionBody | standingBody | entriesBody
 }

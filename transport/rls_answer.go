@@ -123,8 +123,9 @@ func (a *asked) bound() *currentLimit {
 
 // boundOf says in Envoy's units what a limit of ours is.
 func boundOf(l policy.LimitState) *currentLimit {
-	b := &currentLimit{Name: l.Name, RequestsPerUnit: narrow(l.Limit)}
-	window := wholeSeconds(l.Window)
+	units, window := quota(l)
+	b := &currentLimit{Name: l.Name, RequestsPerUnit: narrow(units)}
+	window = wholeSeconds(window)
 	for _, u := range []policy.EnvoyUnit{
 		policy.EnvoyYear, policy.EnvoyMonth, policy.EnvoyWeek, policy.EnvoyDay, policy.EnvoyHour, policy.EnvoyMinute, policy.EnvoySecond,
 	} {

@@ -22,6 +22,10 @@ func TestTheToldLimitIsTheOneThatHolds(t *testing.T) {
 	if _, known := tight(policy.Decision{Limits: []policy.LimitState{shadow}}, true); known {
 		t.Error("a shadow alone is told as a limit")
 	}
+	burst := policy.LimitState{Name: "tb", Limit: 60, Burst: 100, Window: time.Minute, Remaining: 100}
+	if l := boundOf(burst); l.GetRequestsPerUnit() != 100 || l.GetUnit() != rlsv3.RateLimitResponse_RateLimit_SECOND || l.GetUnitMultiplier().GetValue() != 100 {
+		t.Errorf("60 a minute with a burst of 100 is told as %v", l)
+	}
 	a := &asked{
 		open: true, unit: policy.EnvoyMinute, multiple: 1, rule: &policy.EnvoyRule{Name: "per-user", Count: 3}, request: policy.Request{},
 		decision: policy.Decision{Limits: []policy.LimitState{{Name: "per-user", Limit: 9, Window: time.Hour, Remaining: 8, Overridden: true}}},

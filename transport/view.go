@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"google.golang.org/grpc"
+
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 	"github.com/weir-cluster/weir/cluster"
 	"github.com/weir-cluster/weir/policy"
@@ -17,10 +19,16 @@ type Topology struct {
 	PolicyVersion uint64
 	Alive         map[string]bool // by member name, as gossip sees it
 	Voters        map[string]bool // by member name; nil on nodes outside the Raft group
+	Clients       map[string]int  // that watch the view, by member name, as gossip last told
+	Domains       []policy.Outline
 }
 
 // Views tells who owns what.
-type Views interface{ Topology() Topology }
+type Views interface {
+	Topology() Topology
+	// Audience is who watches; it is told when the epoch or the policy has changed.
+	Audience() *Audience
+}
 
 // GetView returns who owns what.
 func (s *AccessServer) GetView(context.Context, *weirv1.GetViewRequest) (*weirv1.View, error) {
@@ -29,6 +37,40 @@ func (s *AccessServer) GetView(context.Context, *weirv1.GetViewRequest) (*weirv1
 		return nil, toStatus(fmt.Errorf("%w: this node knows no view yet", policy.ErrUnavailable))
 	}
 	return toView(t), nil
+}
+
+// WatchView sends the view now and whenever its epoch or the policy changes. A client whose reading lags gets the
+// newest next, not each one. It ends with UNAVAILABLE when the node stops.
+func (s *AccessServer) WatchView(_ *weirv1.WatchViewRequest, to grpc.ServerStreamingServer[weirv1.View]) error {
+	defer s.Views.Audience().Join()()
+	for sent := (mark{}); ; {
+		news, more := s.Views.Audience().News()
+		t := s.Views.Topology()
+		if is := t.mark(); is != sent {
+			if err := to.Send(toView(t)); err != nil {
+				return err
+			}
+			sent = is
+		}
+		if !more {
+			return toStatus(fmt.Errorf("%w: this node is stopping, watch another", policy.ErrUnavailable))
+		}
+		select {
+		case <-news:
+		case <-to.Context().Done():
+			return toStatus(to.Context().Err())
+		}
+	}
+}
+
+// mark tells one view that a client acts on from another.
+type mark struct{ epoch, policy uint64 }
+
+func (t Topology) mark() mark {
+	if t.View == nil {
+		return mark{}
+	}
+	return mark{t.View.Epoch, t.PolicyVersion}
 }
 
 // hashName is the published hash of partitions; ring has the test vectors.
@@ -43,7 +85,11 @@ func toView(t Topology) *weirv1.View {
 		v.Members = append(v.Members, &weirv1.Member{
 			Name: m.Name, Boot: m.Boot, Http: m.HTTP, Grpc: m.GRPC, Peer: m.Peer, Zone: m.Zone,
 			Standing: m.Standing.String(), Alive: t.Alive[m.Name], Voter: t.Voters[m.Name],
+			Clients: uint32(t.Clients[m.Name]),
 		})
+	}
+	for _, d := range t.Domains {
+		v.Domains = append(v.Domains, &weirv1.Domain{Name: d.Name, Account: d.Account, Fallback: fallbackOf(d.Fallback)})
 	}
 	v.Homes = widen(t.View.Table.Homes[:])
 	v.Deputies = widen(t.View.Table.Deputies[:])
@@ -56,4 +102,18 @@ func widen(in []uint16) []uint32 {
 		out[i] = uint32(x)
 	}
 	return out
+}
+
+// fallbackOf is a fallback as a policy writes it.
+func fallbackOf(word string) weirv1.Fallback {
+	switch word {
+	case "share":
+		return weirv1.Fallback_FALLBACK_SHARE
+	case "open":
+		return weirv1.Fallback_FALLBACK_OPEN
+	case "closed":
+		return weirv1.Fallback_FALLBACK_CLOSED
+	default:
+		return weirv1.Fallback_FALLBACK_UNSPECIFIED
+	}
 }

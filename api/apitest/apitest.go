@@ -92,6 +92,10 @@ func (p *Promise) judge(r *http.Request, sent []byte, res *http.Response, body [
 	if promised == nil {
 		return errors.New("the status is not documented")
 	}
+	bare := len(promised.Value.Content) == 0
+	if bare && len(body) > 0 {
+		return errors.New("a body is not documented")
+	}
 	for name, h := range promised.Value.Headers {
 		if err := p.header(h.Value, res.Header[http.CanonicalHeaderKey(name)]); err != nil {
 			return fmt.Errorf("header %s: %w", name, err)
@@ -99,6 +103,8 @@ func (p *Promise) judge(r *http.Request, sent []byte, res *http.Response, body [
 	}
 	media := promised.Value.Content.Get(res.Header.Get("Content-Type"))
 	switch {
+	case bare:
+		return nil
 	case media == nil:
 		return fmt.Errorf("the Content-Type %q is not documented", res.Header.Get("Content-Type"))
 	case media.Schema == nil || body == nil:

@@ -45,6 +45,8 @@ func TestPromiseIsHeld(t *testing.T) {
 		{"no such path but 200", "GET /v1/nothing", "", 200, js, `{}`, [2]string{}, "404"},
 		{"no such method", "DELETE /v1/check", "", 405, pr, problem, [2]string{"Allow", "POST"}, ""},
 		{"no such method, no Allow", "DELETE /v1/check", "", 405, pr, problem, [2]string{}, "Allow"},
+		{"no body", "GET /v1/auth/d", "", 200, "", "", [2]string{"X-RL-Status", "200"}, "X-RL-Reason"},
+		{"a body where there is none", "GET /v1/auth/d", "", 200, js, allowed, [2]string{}, "a body"},
 		{"head", "HEAD /healthz", "", 200, "text/plain; charset=utf-8", "", [2]string{}, ""},
 	} {
 		method, path, _ := strings.Cut(c.route, " ")

@@ -1,9 +1,9 @@
 package stream_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"io"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -12,10 +12,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/weir-cluster/weir/api/stream"
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
@@ -97,9 +94,49 @@ func (s serverEnd) Send(m *weirv1.CheckStreamResponse) error {
 	}
 }
 
+// answer decides one check of a stream.
+type answer func(ctx context.Context, c *weirv1.StreamedCheck) *weirv1.Outcome
+
+// serve answers each check of a stream by itself, within its timeout, until the stream ends.
+func serve(s serverEnd, a answer) {
+	ctx, cancel := context.WithCancel(s.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	out := make(chan *weirv1.StreamedOutcome)
+	all.Go(func() {
+		for {
+			select {
+			case o := <-out:
+				_ = s.Send(&weirv1.CheckStreamResponse{Outcomes: []*weirv1.StreamedOutcome{o}})
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	for {
+		m, err := s.Recv()
+		if err != nil {
+			return
+		}
+		for _, c := range m.GetChecks() {
+			all.Go(func() {
+				ctx, cancel := context.WithTimeout(ctx, time.Duration(cmp.Or(c.GetTimeoutMs(), 60_000))*time.Millisecond)
+				defer cancel()
+				o := &weirv1.StreamedOutcome{Id: c.GetId(), Outcome: a(ctx, c)}
+				select {
+				case out <- o:
+				case <-s.ctx.Done():
+				case <-s.broken:
+				}
+			})
+		}
+	}
+}
+
 // link opens pipes that a server answers.
 type link struct {
-	answer   stream.Answer
+	answer   answer
 	messages atomic.Int64
 	deaf     int // how many streams, the first ones, nobody serves
 	mu       sync.Mutex
@@ -116,7 +153,7 @@ func (l *link) open(ctx context.Context) (grpc.BidiStreamingClient[weirv1.CheckS
 	if deaf {
 		return clientEnd{p}, nil
 	}
-	l.servers.Go(func() { _ = stream.Serve(serverEnd{p}, l.answer, time.Minute) })
+	l.servers.Go(func() { serve(serverEnd{p}, l.answer) })
 	return clientEnd{p}, nil
 }
 
@@ -326,113 +363,6 @@ func TestAnAnswerThatComesTooLateHarmsNobody(t *testing.T) {
 	if n := len(l.opened); n != 1 {
 		t.Errorf("%d streams", n)
 	}
-}
-
-// served sends one message to a server and returns its answers.
-func served(t *testing.T, m *weirv1.CheckStreamRequest, answer stream.Answer) (replies []*weirv1.CheckStreamResponse, err error) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		p := &pipe{ctx: ctx, up: make(chan *weirv1.CheckStreamRequest), down: make(chan *weirv1.CheckStreamResponse), broken: make(chan struct{})}
-		done := make(chan error)
-		go func() { done <- stream.Serve(serverEnd{p}, answer, time.Minute) }()
-		p.up <- m
-		synctest.Wait() // all is answered, so what fits into a message is in it
-		for got := 0; got < len(m.GetChecks()); {
-			select {
-			case r := <-p.down:
-				replies = append(replies, r)
-				got += len(r.GetOutcomes())
-				synctest.Wait()
-			case err = <-done:
-				cancel()
-				return
-			}
-		}
-		cancel()
-		<-done
-	})
-	return replies, err
-}
-
-func TestAMessageOfTooManyChecksEndsTheStream(t *testing.T) {
-	m := &weirv1.CheckStreamRequest{Checks: make([]*weirv1.StreamedCheck, 1025)}
-	for i := range m.Checks {
-		m.Checks[i] = &weirv1.StreamedCheck{}
-	}
-	if _, err := served(t, m, echo); status.Code(err) != codes.InvalidArgument {
-		t.Errorf("%v", err)
-	}
-}
-
-// After a change of the view everybody may be told of it at once: a message must stay below what gRPC takes.
-func TestOutcomesWithViewsDoNotPileUpInOneMessage(t *testing.T) {
-	m := &weirv1.CheckStreamRequest{}
-	for i := range uint64(200) {
-		m.Checks = append(m.Checks, &weirv1.StreamedCheck{Id: i})
-	}
-	view := make([]byte, 200<<10)
-	replies, err := served(t, m, func(context.Context, *weirv1.StreamedCheck) *weirv1.Outcome {
-		return &weirv1.Outcome{Fault: &weirv1.Fault{View: view}}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range replies {
-		if size := proto.Size(r); size > 2<<20 {
-			t.Fatalf("a message of %d bytes with %d views", size, len(r.GetOutcomes()))
-		}
-	}
-}
-
-func TestATimeoutIsBoundedByTheServers(t *testing.T) {
-	for asked, want := range map[int64]time.Duration{0: time.Minute, 5: 5 * time.Millisecond, 3_600_000: time.Minute, 1 << 62: time.Minute, -1: time.Minute, 18446744073710: time.Minute} {
-		_, err := served(t, &weirv1.CheckStreamRequest{Checks: []*weirv1.StreamedCheck{{TimeoutMs: asked}}}, func(ctx context.Context, c *weirv1.StreamedCheck) *weirv1.Outcome {
-			deadline, _ := ctx.Deadline()
-			if got := time.Until(deadline); got != want {
-				t.Errorf("asked for %d ms: %s, want %s", asked, got, want)
-			}
-			return echo(ctx, c)
-		})
-		if err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-// deaf is the server's end of a stream that brings a few messages and takes none.
-type deaf struct {
-	serverEnd
-	messages int
-}
-
-func (d *deaf) Recv() (*weirv1.CheckStreamRequest, error) {
-	if d.messages--; d.messages < 0 {
-		return nil, io.EOF
-	}
-	m := &weirv1.CheckStreamRequest{Checks: make([]*weirv1.StreamedCheck, 1024)}
-	for i := range m.Checks {
-		m.Checks[i] = &weirv1.StreamedCheck{}
-	}
-	return m, nil
-}
-
-func (d *deaf) Send(*weirv1.CheckStreamResponse) error { return errCut }
-
-func TestAServerNeitherHangsOnADeafClientNorDecidesWithoutBound(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var open, most, total atomic.Int64
-		err := stream.Serve(&deaf{serverEnd{&pipe{ctx: t.Context()}}, 4}, func(ctx context.Context, c *weirv1.StreamedCheck) *weirv1.Outcome {
-			most.Store(max(most.Load(), open.Add(1)))
-			total.Add(1)
-			time.Sleep(time.Millisecond)
-			open.Add(-1)
-			return echo(ctx, c)
-		}, time.Minute)
-		if !errors.Is(err, errCut) || total.Load() != 4096 || most.Load() > 1024 {
-			t.Errorf("%v after %d checks, %d at once", err, total.Load(), most.Load())
-		}
-	})
 }
 
 // Zero would mean the server's own timeout, which is far longer than what is left.

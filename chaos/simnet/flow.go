@@ -38,8 +38,9 @@ func (f *flow) send(s segment) {
 	s.due = now.Add(f.link.delay())
 	f.way = append(f.way, s)
 	f.wayBytes += len(s.bytes)
-	if f.link.cut {
-		f.link.n.stats.BytesStalled += uint64(len(s.bytes))
+	f.link.tally(func(t *Stats) { t.Writes++ })
+	if f.link.stopped() {
+		f.link.tally(func(t *Stats) { t.BytesStalled += uint64(len(s.bytes)) })
 		return
 	}
 	f.advance(now)
@@ -47,7 +48,7 @@ func (f *flow) send(s segment) {
 
 // advance hands over what is due and sets the timer for the rest. A timer may come late, after a cut.
 func (f *flow) advance(now time.Time) {
-	if f.link.cut {
+	if f.link.stopped() {
 		return
 	}
 	for len(f.way) > 0 && !f.way[0].due.After(now) {
@@ -83,7 +84,7 @@ func (f *flow) deliver(s segment) {
 		f.end = io.EOF
 	case s.end != nil:
 		if !f.to.closed {
-			f.link.n.stats.StreamsReset++
+			f.link.tally(func(t *Stats) { t.StreamsReset++ })
 		}
 		f.to.reset = true
 		if f.end == nil {
@@ -97,12 +98,12 @@ func (f *flow) deliver(s segment) {
 	f.to.ready.Broadcast()
 }
 
-// stall stops the clock of what is on its way: the link was cut.
+// stall stops the clock of what is on its way: the link was stopped.
 func (f *flow) stall() {
 	if f.timer != nil {
 		f.timer.Stop()
 	}
-	f.link.n.stats.BytesStalled += uint64(f.wayBytes)
+	f.link.tally(func(t *Stats) { t.BytesStalled += uint64(f.wayBytes) })
 }
 
 // resume lets all that waited arrive at due, as a sender does that sends again.

@@ -22,6 +22,7 @@ type Host struct {
 	n         *Network
 	ip        string
 	up        bool // false for ever once it crashed
+	paused    bool
 	listeners map[int]*listener
 	boxes     map[int]*packetConn
 	conns     []*conn // in the order they were made: a crash meets them in it
@@ -76,11 +77,12 @@ func (h *Host) Dial(ctx context.Context, address string) (net.Conn, error) {
 // connect makes the round trip and the stream. It gives up the lock while it sleeps.
 func (h *Host) connect(ctx context.Context, to netip.AddrPort) (*conn, error) {
 	out, back := h.n.link(h.ip, to.Addr().String()), h.n.link(to.Addr().String(), h.ip)
-	for hung, passed := false, false; !passed; passed = !out.cut && !back.cut {
-		for ctx.Err() == nil && h.up && (out.cut || back.cut) {
+	blocked := func() bool { return out.stopped() || back.cut } // a paused host still answers a dial
+	for hung, passed := false, false; !passed; passed = !blocked() {
+		for ctx.Err() == nil && h.up && blocked() {
 			if !hung {
 				hung = true
-				h.n.stats.DialsHung++
+				out.tally(func(s *Stats) { s.DialsHung++ })
 			}
 			h.n.changed.Wait()
 		}
@@ -97,7 +99,7 @@ func (h *Host) connect(ctx context.Context, to netip.AddrPort) (*conn, error) {
 	}
 	l := h.n.listener(to)
 	if l == nil || len(l.backlog) == backlogMax {
-		h.n.stats.DialsRefused++
+		out.tally(func(s *Stats) { s.DialsRefused++ })
 		return nil, os.NewSyscallError("connect", syscall.ECONNREFUSED)
 	}
 	local := net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(h.ip), uint16(h.free(func(int) bool { return false }))))

@@ -23,7 +23,7 @@ func newListener(h *Host, at *net.TCPAddr) *listener {
 func (l *listener) Accept() (net.Conn, error) {
 	l.h.n.mu.Lock()
 	defer l.h.n.mu.Unlock()
-	for len(l.backlog) == 0 && !l.closed {
+	for (len(l.backlog) == 0 || l.h.paused) && !l.closed {
 		l.ready.Wait()
 	}
 	if l.closed {

@@ -26,12 +26,14 @@ type Network struct {
 	changed *sync.Cond // a cut, a heal or a crash: dials wait for it
 }
 
-// Stats counts what the network did, since New. They prove that a fault bit.
+// Stats counts what the network, or one link of it, did since New. They prove that a fault bit.
 type Stats struct {
 	PacketsSent       uint64 // handed to WriteTo
 	PacketsDropped    uint64 // by a cut, by loss, at a full queue, or for want of a receiver
 	PacketsDuplicated uint64
-	BytesStalled      uint64 // stream bytes that a cut made wait, each counted once a cut
+	PacketsReordered  uint64 // that arrived after one sent later over the same link
+	Writes            uint64 // to streams, and their ends
+	BytesStalled      uint64 // stream bytes that a cut or a pause made wait, each counted once a cut
 	DialsRefused      uint64
 	DialsHung         uint64 // dials that met a cut, whether or not they got through in the end
 	StreamsReset      uint64 // resets that reached a stream's end
@@ -70,13 +72,21 @@ func (n *Network) Host(ip string) *Host {
 }
 
 // Crash ends the host at ip as a killed process ends: all it has open is closed, bytes it had not yet got
-// through are lost, the streams of its peers are reset, and later dials to it are refused. Host brings it back.
-func (n *Network) Crash(ip string) {
+// through are lost, the streams of its peers are reset, and later dials to it are refused. Host brings it back, not
+// paused. It returns how many listeners, sockets and streams were open.
+func (n *Network) Crash(ip string) (open int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if h := n.hosts[ip]; h != nil {
-		n.crash(h)
+	h := n.hosts[ip]
+	if h == nil {
+		return 0
 	}
+	open = len(h.listeners) + len(h.boxes) + len(h.conns)
+	if h.paused {
+		n.hold(ip, false)
+	}
+	n.crash(h)
+	return open
 }
 
 // Close crashes every host. What was open returns errors from then on, so that all who wait come free.

@@ -28,6 +28,7 @@ type packetConn struct {
 type packet struct {
 	bytes []byte
 	from  *net.UDPAddr
+	sent  time.Time
 }
 
 func newPacketConn(h *Host, at *net.UDPAddr) *packetConn {
@@ -44,7 +45,7 @@ func (b *packetConn) ReadFrom(p []byte) (int, net.Addr, error) {
 			return 0, nil, b.error("read", nil, net.ErrClosed)
 		case b.readBy.expired:
 			return 0, nil, b.error("read", nil, os.ErrDeadlineExceeded)
-		case len(b.queue) > 0:
+		case len(b.queue) > 0 && !b.h.paused:
 			first := b.queue[0]
 			b.queue = b.queue[1:]
 			return copy(p, first.bytes), first.from, nil
@@ -73,20 +74,25 @@ func (b *packetConn) WriteTo(p []byte, addr net.Addr) (int, error) {
 
 // send lets the link decide how often, and when, p arrives.
 func (n *Network) send(p packet, from string, to netip.AddrPort) {
-	n.stats.PacketsSent++
 	l := n.link(from, to.Addr().String())
-	lost, doubled := l.chance(l.faults().Loss), l.chance(l.faults().Duplication)
+	l.tally(func(s *Stats) { s.PacketsSent++ })
+	lost, doubled, overtaken := l.chance(l.faults().Loss), l.chance(l.faults().Duplication), l.chance(l.faults().Reordering)
 	copies := 1
 	switch {
-	case l.cut || lost:
-		n.stats.PacketsDropped++
+	case l.stopped() || lost:
+		l.tally(func(s *Stats) { s.PacketsDropped++ })
 		return
 	case doubled:
-		n.stats.PacketsDuplicated++
+		l.tally(func(s *Stats) { s.PacketsDuplicated++ })
 		copies = 2
 	}
+	p.sent = time.Now()
+	late := time.Duration(0)
+	if overtaken {
+		late = l.setback()
+	}
 	for range copies {
-		time.AfterFunc(l.delay(), func() { n.arrive(p, l, to) })
+		time.AfterFunc(late+l.delay(), func() { n.arrive(p, l, to) })
 	}
 }
 
@@ -98,8 +104,13 @@ func (n *Network) arrive(p packet, l *link, to netip.AddrPort) {
 		b = h.boxes[int(to.Port())]
 	}
 	if l.cut || b == nil || len(b.queue) == packetsMax {
-		n.stats.PacketsDropped++
+		l.tally(func(s *Stats) { s.PacketsDropped++ })
 		return
+	}
+	if p.sent.Before(l.newest) {
+		l.tally(func(s *Stats) { s.PacketsReordered++ })
+	} else {
+		l.newest = p.sent
 	}
 	b.queue = append(b.queue, p)
 	b.ready.Broadcast()

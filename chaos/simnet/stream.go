@@ -50,6 +50,7 @@ func (c *conn) Read(p []byte) (int, error) {
 			return 0, c.error("read", os.ErrDeadlineExceeded)
 		case len(p) == 0:
 			return 0, nil
+		case c.h.paused:
 		case c.in.arrived.Len() > 0:
 			count, _ := c.in.arrived.Read(p) // a buffer that is not empty gives no error
 			c.in.from.ready.Broadcast()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/weir-cluster/weir/client"
 )
@@ -35,6 +36,16 @@ func (c *Client) Account(ctx context.Context, id string) (client.Statement, erro
 		return client.Statement{}, a.problem()
 	}
 	return decode[client.Statement](a)
+}
+
+// Entries lists up to limit (1 to 256) movements of an account beyond the seq after, oldest first, as the ledger has
+// them now (linearizable). It keeps the newest only: if the first one's Seq is not after+1, those between are gone.
+func (c *Client) Entries(ctx context.Context, account string, after uint64, limit int) ([]client.Entry, error) {
+	q := url.Values{"after": {strconv.FormatUint(after, 10)}, "limit": {strconv.Itoa(limit)}}
+	l, err := look[struct {
+		Entries []client.Entry `json:"entries"`
+	}](ctx, c, "/v1/accounts/"+url.PathEscape(account)+"/entries?"+q.Encode())
+	return l.Entries, err
 }
 
 func write[T any](ctx context.Context, c *Client, path, key string, v T) (client.Receipt, error) {

@@ -554,6 +554,270 @@ func (x *GetAccountRequest) GetAccount() string {
 	return ""
 }
 
+type ListEntriesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	After         uint64                 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"` // seq; 0 begins at the oldest that is kept
+	Limit         uint32                 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"` // at most 256, which is also the default
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEntriesRequest) Reset() {
+	*x = ListEntriesRequest{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEntriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEntriesRequest) ProtoMessage() {}
+
+func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEntriesRequest.ProtoReflect.Descriptor instead.
+func (*ListEntriesRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListEntriesRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ListEntriesRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *ListEntriesRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type Posting struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Book          string                 `protobuf:"bytes,1,opt,name=book,proto3" json:"book,omitempty"`
+	Grant         string                 `protobuf:"bytes,2,opt,name=grant,proto3" json:"grant,omitempty"` // where the amount is of one grant
+	AmountMicros  int64                  `protobuf:"varint,3,opt,name=amount_micros,json=amountMicros,proto3" json:"amount_micros,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Posting) Reset() {
+	*x = Posting{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Posting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Posting) ProtoMessage() {}
+
+func (x *Posting) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Posting.ProtoReflect.Descriptor instead.
+func (*Posting) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Posting) GetBook() string {
+	if x != nil {
+		return x.Book
+	}
+	return ""
+}
+
+func (x *Posting) GetGrant() string {
+	if x != nil {
+		return x.Grant
+	}
+	return ""
+}
+
+func (x *Posting) GetAmountMicros() int64 {
+	if x != nil {
+		return x.AmountMicros
+	}
+	return 0
+}
+
+type Entry struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Seq            uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"` // of the account's journal; 1 is the opening
+	Movement       string                 `protobuf:"bytes,2,opt,name=movement,proto3" json:"movement,omitempty"`
+	IdempotencyKey string                 `protobuf:"bytes,3,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"` // of the write; empty for what time did
+	Memo           string                 `protobuf:"bytes,4,opt,name=memo,proto3" json:"memo,omitempty"`
+	Postings       []*Posting             `protobuf:"bytes,5,rep,name=postings,proto3" json:"postings,omitempty"` // they sum to zero
+	Index          uint64                 `protobuf:"varint,6,opt,name=index,proto3" json:"index,omitempty"`      // of the log entry that carried it
+	Term           uint64                 `protobuf:"varint,7,opt,name=term,proto3" json:"term,omitempty"`
+	Time           *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=time,proto3" json:"time,omitempty"` // log time
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Entry) Reset() {
+	*x = Entry{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Entry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Entry) ProtoMessage() {}
+
+func (x *Entry) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Entry.ProtoReflect.Descriptor instead.
+func (*Entry) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Entry) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Entry) GetMovement() string {
+	if x != nil {
+		return x.Movement
+	}
+	return ""
+}
+
+func (x *Entry) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *Entry) GetMemo() string {
+	if x != nil {
+		return x.Memo
+	}
+	return ""
+}
+
+func (x *Entry) GetPostings() []*Posting {
+	if x != nil {
+		return x.Postings
+	}
+	return nil
+}
+
+func (x *Entry) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Entry) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *Entry) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+type ListEntriesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entries       []*Entry               `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEntriesResponse) Reset() {
+	*x = ListEntriesResponse{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEntriesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEntriesResponse) ProtoMessage() {}
+
+func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEntriesResponse.ProtoReflect.Descriptor instead.
+func (*ListEntriesResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListEntriesResponse) GetEntries() []*Entry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
 type GrantState struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -569,7 +833,7 @@ type GrantState struct {
 
 func (x *GrantState) Reset() {
 	*x = GrantState{}
-	mi := &file_weir_v1_ledger_proto_msgTypes[7]
+	mi := &file_weir_v1_ledger_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -581,7 +845,7 @@ func (x *GrantState) String() string {
 func (*GrantState) ProtoMessage() {}
 
 func (x *GrantState) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_ledger_proto_msgTypes[7]
+	mi := &file_weir_v1_ledger_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -594,7 +858,7 @@ func (x *GrantState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantState.ProtoReflect.Descriptor instead.
 func (*GrantState) Descriptor() ([]byte, []int) {
-	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{7}
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GrantState) GetId() string {
@@ -667,7 +931,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_weir_v1_ledger_proto_msgTypes[8]
+	mi := &file_weir_v1_ledger_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -679,7 +943,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_ledger_proto_msgTypes[8]
+	mi := &file_weir_v1_ledger_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -692,7 +956,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{8}
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Account) GetId() string {
@@ -834,7 +1098,26 @@ const file_weir_v1_ledger_proto_rawDesc = "" +
 	"\breplayed\x18\n" +
 	" \x01(\bR\breplayed\"-\n" +
 	"\x11GetAccountRequest\x12\x18\n" +
-	"\aaccount\x18\x01 \x01(\tR\aaccount\"\x8c\x02\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\"Z\n" +
+	"\x12ListEntriesRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\"X\n" +
+	"\aPosting\x12\x12\n" +
+	"\x04book\x18\x01 \x01(\tR\x04book\x12\x14\n" +
+	"\x05grant\x18\x02 \x01(\tR\x05grant\x12#\n" +
+	"\ramount_micros\x18\x03 \x01(\x03R\famountMicros\"\xfa\x01\n" +
+	"\x05Entry\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1a\n" +
+	"\bmovement\x18\x02 \x01(\tR\bmovement\x12'\n" +
+	"\x0fidempotency_key\x18\x03 \x01(\tR\x0eidempotencyKey\x12\x12\n" +
+	"\x04memo\x18\x04 \x01(\tR\x04memo\x12,\n" +
+	"\bpostings\x18\x05 \x03(\v2\x10.weir.v1.PostingR\bpostings\x12\x14\n" +
+	"\x05index\x18\x06 \x01(\x04R\x05index\x12\x12\n" +
+	"\x04term\x18\a \x01(\x04R\x04term\x12.\n" +
+	"\x04time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"?\n" +
+	"\x13ListEntriesResponse\x12(\n" +
+	"\aentries\x18\x01 \x03(\v2\x0e.weir.v1.EntryR\aentries\"\x8c\x02\n" +
 	"\n" +
 	"GrantState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -859,13 +1142,14 @@ const file_weir_v1_ledger_proto_rawDesc = "" +
 	" \x03(\v2\x13.weir.v1.GrantStateR\x06grants\x12\x10\n" +
 	"\x03seq\x18\v \x01(\x04R\x03seq\x12\x14\n" +
 	"\x05index\x18\f \x01(\x04R\x05index\x12\x12\n" +
-	"\x04term\x18\r \x01(\x04R\x04term2\xed\x01\n" +
+	"\x04term\x18\r \x01(\x04R\x04term2\xb7\x02\n" +
 	"\rLedgerService\x12<\n" +
 	"\vOpenAccount\x12\x1b.weir.v1.OpenAccountRequest\x1a\x10.weir.v1.Receipt\x120\n" +
 	"\x05Grant\x12\x15.weir.v1.GrantRequest\x1a\x10.weir.v1.Receipt\x120\n" +
 	"\x05Debit\x12\x15.weir.v1.DebitRequest\x1a\x10.weir.v1.Receipt\x12:\n" +
 	"\n" +
-	"GetAccount\x12\x1a.weir.v1.GetAccountRequest\x1a\x10.weir.v1.AccountB1Z/github.com/weir-cluster/weir/api/weir/v1;weirv1b\x06proto3"
+	"GetAccount\x12\x1a.weir.v1.GetAccountRequest\x1a\x10.weir.v1.Account\x12H\n" +
+	"\vListEntries\x12\x1b.weir.v1.ListEntriesRequest\x1a\x1c.weir.v1.ListEntriesResponseB1Z/github.com/weir-cluster/weir/api/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_ledger_proto_rawDescOnce sync.Once
@@ -879,7 +1163,7 @@ func file_weir_v1_ledger_proto_rawDescGZIP() []byte {
 	return file_weir_v1_ledger_proto_rawDescData
 }
 
-var file_weir_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_weir_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_weir_v1_ledger_proto_goTypes = []any{
 	(*Label)(nil),                 // 0: weir.v1.Label
 	(*OpenAccountRequest)(nil),    // 1: weir.v1.OpenAccountRequest
@@ -888,33 +1172,42 @@ var file_weir_v1_ledger_proto_goTypes = []any{
 	(*Part)(nil),                  // 4: weir.v1.Part
 	(*Receipt)(nil),               // 5: weir.v1.Receipt
 	(*GetAccountRequest)(nil),     // 6: weir.v1.GetAccountRequest
-	(*GrantState)(nil),            // 7: weir.v1.GrantState
-	(*Account)(nil),               // 8: weir.v1.Account
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*ListEntriesRequest)(nil),    // 7: weir.v1.ListEntriesRequest
+	(*Posting)(nil),               // 8: weir.v1.Posting
+	(*Entry)(nil),                 // 9: weir.v1.Entry
+	(*ListEntriesResponse)(nil),   // 10: weir.v1.ListEntriesResponse
+	(*GrantState)(nil),            // 11: weir.v1.GrantState
+	(*Account)(nil),               // 12: weir.v1.Account
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 }
 var file_weir_v1_ledger_proto_depIdxs = []int32{
 	0,  // 0: weir.v1.OpenAccountRequest.labels:type_name -> weir.v1.Label
-	9,  // 1: weir.v1.GrantRequest.effective:type_name -> google.protobuf.Timestamp
-	9,  // 2: weir.v1.GrantRequest.expires:type_name -> google.protobuf.Timestamp
+	13, // 1: weir.v1.GrantRequest.effective:type_name -> google.protobuf.Timestamp
+	13, // 2: weir.v1.GrantRequest.expires:type_name -> google.protobuf.Timestamp
 	4,  // 3: weir.v1.Receipt.parts:type_name -> weir.v1.Part
-	9,  // 4: weir.v1.Receipt.time:type_name -> google.protobuf.Timestamp
-	9,  // 5: weir.v1.GrantState.effective:type_name -> google.protobuf.Timestamp
-	9,  // 6: weir.v1.GrantState.expires:type_name -> google.protobuf.Timestamp
-	0,  // 7: weir.v1.Account.labels:type_name -> weir.v1.Label
-	7,  // 8: weir.v1.Account.grants:type_name -> weir.v1.GrantState
-	1,  // 9: weir.v1.LedgerService.OpenAccount:input_type -> weir.v1.OpenAccountRequest
-	2,  // 10: weir.v1.LedgerService.Grant:input_type -> weir.v1.GrantRequest
-	3,  // 11: weir.v1.LedgerService.Debit:input_type -> weir.v1.DebitRequest
-	6,  // 12: weir.v1.LedgerService.GetAccount:input_type -> weir.v1.GetAccountRequest
-	5,  // 13: weir.v1.LedgerService.OpenAccount:output_type -> weir.v1.Receipt
-	5,  // 14: weir.v1.LedgerService.Grant:output_type -> weir.v1.Receipt
-	5,  // 15: weir.v1.LedgerService.Debit:output_type -> weir.v1.Receipt
-	8,  // 16: weir.v1.LedgerService.GetAccount:output_type -> weir.v1.Account
-	13, // [13:17] is the sub-list for method output_type
-	9,  // [9:13] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	13, // 4: weir.v1.Receipt.time:type_name -> google.protobuf.Timestamp
+	8,  // 5: weir.v1.Entry.postings:type_name -> weir.v1.Posting
+	13, // 6: weir.v1.Entry.time:type_name -> google.protobuf.Timestamp
+	9,  // 7: weir.v1.ListEntriesResponse.entries:type_name -> weir.v1.Entry
+	13, // 8: weir.v1.GrantState.effective:type_name -> google.protobuf.Timestamp
+	13, // 9: weir.v1.GrantState.expires:type_name -> google.protobuf.Timestamp
+	0,  // 10: weir.v1.Account.labels:type_name -> weir.v1.Label
+	11, // 11: weir.v1.Account.grants:type_name -> weir.v1.GrantState
+	1,  // 12: weir.v1.LedgerService.OpenAccount:input_type -> weir.v1.OpenAccountRequest
+	2,  // 13: weir.v1.LedgerService.Grant:input_type -> weir.v1.GrantRequest
+	3,  // 14: weir.v1.LedgerService.Debit:input_type -> weir.v1.DebitRequest
+	6,  // 15: weir.v1.LedgerService.GetAccount:input_type -> weir.v1.GetAccountRequest
+	7,  // 16: weir.v1.LedgerService.ListEntries:input_type -> weir.v1.ListEntriesRequest
+	5,  // 17: weir.v1.LedgerService.OpenAccount:output_type -> weir.v1.Receipt
+	5,  // 18: weir.v1.LedgerService.Grant:output_type -> weir.v1.Receipt
+	5,  // 19: weir.v1.LedgerService.Debit:output_type -> weir.v1.Receipt
+	12, // 20: weir.v1.LedgerService.GetAccount:output_type -> weir.v1.Account
+	10, // 21: weir.v1.LedgerService.ListEntries:output_type -> weir.v1.ListEntriesResponse
+	17, // [17:22] is the sub-list for method output_type
+	12, // [12:17] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_ledger_proto_init() }
@@ -928,7 +1221,7 @@ func file_weir_v1_ledger_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_ledger_proto_rawDesc), len(file_weir_v1_ledger_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const (
 	LedgerService_Grant_FullMethodName       = "/weir.v1.LedgerService/Grant"
 	LedgerService_Debit_FullMethodName       = "/weir.v1.LedgerService/Debit"
 	LedgerService_GetAccount_FullMethodName  = "/weir.v1.LedgerService/GetAccount"
+	LedgerService_ListEntries_FullMethodName = "/weir.v1.LedgerService/ListEntries"
 )
 
 // LedgerServiceClient is the client API for LedgerService service.
@@ -39,6 +40,9 @@ type LedgerServiceClient interface {
 	Debit(ctx context.Context, in *DebitRequest, opts ...grpc.CallOption) (*Receipt, error)
 	// GetAccount reads linearizably.
 	GetAccount(ctx context.Context, in *GetAccountRequest, opts ...grpc.CallOption) (*Account, error)
+	// ListEntries lists the movements of an account, oldest first, linearizably. The ledger keeps the newest only:
+	// if the first one's seq is not after + 1, those between are gone.
+	ListEntries(ctx context.Context, in *ListEntriesRequest, opts ...grpc.CallOption) (*ListEntriesResponse, error)
 }
 
 type ledgerServiceClient struct {
@@ -89,6 +93,16 @@ func (c *ledgerServiceClient) GetAccount(ctx context.Context, in *GetAccountRequ
 	return out, nil
 }
 
+func (c *ledgerServiceClient) ListEntries(ctx context.Context, in *ListEntriesRequest, opts ...grpc.CallOption) (*ListEntriesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListEntriesResponse)
+	err := c.cc.Invoke(ctx, LedgerService_ListEntries_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // LedgerServiceServer is the server API for LedgerService service.
 // All implementations must embed UnimplementedLedgerServiceServer
 // for forward compatibility.
@@ -103,6 +117,9 @@ type LedgerServiceServer interface {
 	Debit(context.Context, *DebitRequest) (*Receipt, error)
 	// GetAccount reads linearizably.
 	GetAccount(context.Context, *GetAccountRequest) (*Account, error)
+	// ListEntries lists the movements of an account, oldest first, linearizably. The ledger keeps the newest only:
+	// if the first one's seq is not after + 1, those between are gone.
+	ListEntries(context.Context, *ListEntriesRequest) (*ListEntriesResponse, error)
 	mustEmbedUnimplementedLedgerServiceServer()
 }
 
@@ -124,6 +141,9 @@ func (UnimplementedLedgerServiceServer) Debit(context.Context, *DebitRequest) (*
 }
 func (UnimplementedLedgerServiceServer) GetAccount(context.Context, *GetAccountRequest) (*Account, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetAccount not implemented")
+}
+func (UnimplementedLedgerServiceServer) ListEntries(context.Context, *ListEntriesRequest) (*ListEntriesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListEntries not implemented")
 }
 func (UnimplementedLedgerServiceServer) mustEmbedUnimplementedLedgerServiceServer() {}
 func (UnimplementedLedgerServiceServer) testEmbeddedByValue()                       {}
@@ -218,6 +238,24 @@ func _LedgerService_GetAccount_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _LedgerService_ListEntries_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListEntriesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LedgerServiceServer).ListEntries(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LedgerService_ListEntries_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LedgerServiceServer).ListEntries(ctx, req.(*ListEntriesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // LedgerService_ServiceDesc is the grpc.ServiceDesc for LedgerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -240,6 +278,10 @@ var LedgerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetAccount",
 			Handler:    _LedgerService_GetAccount_Handler,
+		},
+		{
+			MethodName: "ListEntries",
+			Handler:    _LedgerService_ListEntries_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
