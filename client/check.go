@@ -1,7 +1,14 @@
 // Package client is how a program uses a Weir cluster, in Go.
+//
+// A Client knows the view, sends each check straight to the home of its account, and decides by the policy's fallback
+// when no node answers. A refusal is a Decision, not an error. The words of the API, which client/rest shares, are here
+// too.
 package client
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // The modes of a check.
 const (
@@ -44,6 +51,7 @@ type Decision struct {
 	Epoch         uint64            `json:"epoch"` // of the view it decided under
 	DecisionID    string            `json:"decision_id"`
 	Explain       []Step            `json:"explain,omitempty"`
+	Cached        bool              `json:"cached,omitempty"` // a refusal that the client remembers: nobody was asked
 }
 
 // Draw is a part of what was allowed: units of a meter from one source, and what they cost there.
@@ -65,6 +73,12 @@ type Limit struct {
 	WindowMS   int64  `json:"window_ms,omitempty"`  // of Limit
 	Shadow     bool   `json:"shadow,omitempty"`     // it only watches
 	Overridden bool   `json:"overridden,omitempty"` // the account has its own numbers
+	InFlight   bool   `json:"in_flight,omitempty"`  // it counts what is in flight
+	Refused    bool   `json:"refused,omitempty"`
+	WaitMS     int64  `json:"wait_ms,omitempty"`  // if it refused, until it would not; negative for never
+	Burst      int64  `json:"burst,omitempty"`    // of a token bucket, when it is not Limit
+	Spill      bool   `json:"spill,omitempty"`    // credit can buy past it
+	Fallback   string `json:"fallback,omitempty"` // share, open, closed: what decides when no node answers
 }
 
 // Step is one line of an explanation.
@@ -76,6 +90,10 @@ type Step struct {
 
 // Allowed reports whether the request may go on, as asked or degraded.
 func (d Decision) Allowed() bool { return d.Verdict == "ALLOW" || d.Verdict == "DEGRADE" }
+
+// Fallback reports whether the account's home was not asked, because it did not answer. Home is then the node that
+// decided, or empty when the client did.
+func (d Decision) Fallback() bool { return strings.HasPrefix(d.Reason, "FALLBACK_") }
 
 // RetryAfter is the time until asking again can succeed; zero when time alone does not help.
 func (d Decision) RetryAfter() time.Duration { return time.Duration(d.RetryAfterMS) * time.Millisecond }

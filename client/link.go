@@ -1,0 +1,191 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/weir-cluster/weir/api/stream"
+	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
+)
+
+const (
+	replyBytesMax = 16 << 20 // a packed stream message of explained decisions, or a view of hundreds of members
+	pingEvery     = 10 * time.Second
+	pingTimeout   = 2 * time.Second
+)
+
+// errUnsent is wrapped by every error after which the request surely did nothing.
+var errUnsent = errors.New("not sent")
+
+// link is the way to one node: a connection, made when it is first needed, the stream that all checks share, and a
+// breaker.
+type link struct {
+	address string
+	conn    *grpc.ClientConn
+	access  weirv1.AccessServiceClient
+	ledger  weirv1.LedgerServiceClient
+	checks  *stream.Client
+	breaker breaker
+	stop    context.CancelFunc
+}
+
+// ready waits until the node is connected, for half of the time that is left when there is another one to turn to. A
+// node that lately refused is not waited for: gRPC is trying again by itself.
+func (l *link) ready(ctx context.Context, more bool) error {
+	if l.conn.GetState() == connectivity.Ready {
+		return nil
+	}
+	if more {
+		var cancel context.CancelFunc
+		ctx, cancel = half(ctx)
+		defer cancel()
+	}
+	for {
+		s := l.conn.GetState()
+		switch s {
+		case connectivity.Ready:
+			return nil
+		case connectivity.TransientFailure, connectivity.Shutdown:
+			return fmt.Errorf("%w: %s refuses connections", errUnsent, l.address)
+		case connectivity.Idle:
+			l.conn.Connect()
+		}
+		if !l.conn.WaitForStateChange(ctx, s) {
+			return fmt.Errorf("%w: connect to %s: %w", errUnsent, l.address, ctx.Err())
+		}
+	}
+}
+
+// down tells whether asking the node would fail at once.
+func (l *link) down() bool { return l.conn.GetState() == connectivity.TransientFailure }
+
+// check sends a check over the stream.
+func (l *link) check(ctx context.Context, r *weirv1.CheckRequest) (*weirv1.Decision, error) {
+	o, err := l.checks.Check(ctx, r, 0)
+	switch {
+	case errors.Is(err, stream.ErrBusy):
+		return nil, fmt.Errorf("%w: %s: %w", errUnsent, l.address, err)
+	case err != nil:
+		return nil, fmt.Errorf("ask %s: %w", l.address, err)
+	case o.GetFault() != nil:
+		return nil, ofFault(l.address, o.GetFault())
+	case o.GetDecision() == nil:
+		return nil, &fault{node: l.address, message: "an answer without a decision"}
+	}
+	return o.GetDecision(), nil
+}
+
+// half ends when half of the time that ctx has left is over.
+func half(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)/2)
+}
+
+// links are the ways to all nodes, by address.
+type links struct {
+	c *Config
+
+	mu      sync.Mutex // guards what follows
+	all     map[string]*link
+	ended   bool
+	streams sync.WaitGroup
+}
+
+// link returns the way to an address. It waits for nothing.
+func (s *links) link(address string) (*link, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.all[address]; l != nil {
+		return l, nil
+	}
+	if s.ended {
+		return nil, ErrClosed
+	}
+	l, err := s.dial(address)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", errUnsent, address, err)
+	}
+	s.all[address] = l
+	return l, nil
+}
+
+func (s *links) dial(address string) (*link, error) {
+	secure, dial := s.c.TLS, s.c.Dial
+	if secure == nil {
+		secure = insecure.NewCredentials()
+	}
+	if dial == nil {
+		dial = func(ctx context.Context, address string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", address)
+		}
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := grpc.NewClient("passthrough:///"+address,
+		grpc.WithTransportCredentials(secure), grpc.WithAuthority(host), grpc.WithContextDialer(dial),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: time.Second,
+		}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingTimeout}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(replyBytesMax)),
+		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry())
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background()) // ended by close or keep
+	l := &link{
+		address: address, conn: conn, stop: stop, breaker: breaker{c: s.c.Breaker},
+		access: weirv1.NewAccessServiceClient(conn), ledger: weirv1.NewLedgerServiceClient(conn),
+	}
+	l.checks = stream.NewClient(func(ctx context.Context) (grpc.BidiStreamingClient[weirv1.CheckStreamRequest, weirv1.CheckStreamResponse], error) {
+		st, err := l.access.CheckStream(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errUnsent, err)
+		}
+		return st, nil
+	})
+	s.streams.Go(func() {
+		_ = l.checks.Run(ctx) // ends with ctx and has no other error
+		_ = conn.Close()
+	})
+	return l, nil
+}
+
+// keep closes the ways to the addresses that are not wanted.
+func (s *links) keep(wanted func(address string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for address, l := range s.all {
+		if !wanted(address) {
+			l.stop()
+			delete(s.all, address)
+		}
+	}
+}
+
+// close closes all ways, and waits for what used them.
+func (s *links) close() {
+	s.mu.Lock()
+	s.ended = true
+	for _, l := range s.all {
+		l.stop()
+	}
+	s.mu.Unlock()
+	s.streams.Wait()
+}
