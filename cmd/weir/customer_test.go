@@ -117,6 +117,8 @@ func TestABlockHoldsOnEveryNodeAndEnds(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 3)
 	user := c.userAt(t, 1, "mallory")
+	c.weir(t, 0, "override", "list", "--domain", "dmeo").want(t, exitFailed, "status 400", "did you mean `demo`?")
+	c.weir(t, 0, "home", user, "--domain", "dmeo").want(t, exitFailed, "did you mean `demo`?")
 	since := time.Now()
 	c.weir(t, 0, "block", user, "--why", "Ask the support team.").want(t, exitOK, user+" in demo is blocked")
 	c.within(t, "block", since, func(i int) bool { return c.beside(t, i, user) == 1 && c.check(t, i, user).Reason == "BLOCKED" })
@@ -172,15 +174,18 @@ func TestPoliciesRollBackAndNobodysChangeIsLost(t *testing.T) {
 	}
 	next := file(t, "next.yaml", strings.Replace(string(text), "rate: 60/min", "rate: 30/min", 1))
 	c.weir(t, 1, "policy", "diff", next).want(t, exitDenied, "user-rpm", "rate")
-	since := time.Now()
-	c.weir(t, 1, "policy", "apply", next, "--if-match", "1", "--note", "half").want(t, exitOK, "in force as version 2")
-	c.within(t, "version 2", since, func(i int) bool { return c.version(t, i) == 2 && c.limit(t, i, "alice").Limit == 30 })
+	c.weir(t, 1, "policy", "apply", next, "--if-match", "1", "--note", "half", "--wait", "30s").want(t, exitOK, "in force as version 2")
+	for i, p := range c.nodes { // at once: apply has waited
+		if l := c.limit(t, i, "alice"); c.version(t, i) != 2 || l.Limit != 30 {
+			t.Errorf("after apply %s is at version %d and has the limit %d, want 2 and 30", p.name, c.version(t, i), l.Limit)
+		}
+	}
 	c.weir(t, 2, "policy", "apply", next, "--if-match", "2").want(t, exitOK, "version 2") // nothing to change
 	c.weir(t, 2, "policy", "diff", next).want(t, exitOK, "nothing would change")
 	c.weir(t, 2, "policy", "apply", file(t, "other.yaml", string(text)), "--if-match", "1").want(t, exitFailed, "status 412", "another version")
 	c.weir(t, 0, "policy", "rollback", "1", "--if-match", "1").want(t, exitFailed, "status 412")
-	since = time.Now()
-	c.weir(t, 0, "policy", "rollback", "1").want(t, exitOK, "the text of version 1 is in force as version 3")
+	since := time.Now()
+	c.weir(t, 0, "policy", "rollback", "1", "--wait", "0s").want(t, exitOK, "the text of version 1 is in force as version 3")
 	c.within(t, "rollback", since, func(i int) bool { return c.version(t, i) == 3 && c.limit(t, i, "alice").Limit == 60 })
 	c.weir(t, 0, "policy", "rollback", "9").want(t, exitFailed, "roll back to version 9", "not remembered")
 	c.weir(t, 2, "policy", "history").want(t, exitOK, "VERSION", "half", "rollback to version 1")

@@ -60,6 +60,19 @@ func TestEnvoysRulesAreImportedAndAskedOverBothDoors(t *testing.T) {
 			t.Errorf("bob at %s: %d %s, want 200", p.name, status, body)
 		}
 	}
+	c.weir(t, 1, "limits", "user~alice", "--domain", "edge").want(t, exitOK, "per-user  0     3   requests")
+	c.weir(t, 2, "limits", "user~carol", "--domain", "edge").want(t, exitOK, "per-user  3     3   requests")
+	for _, args := range [][]string{
+		{"limits", "usr~alice"}, {"block", "usr~alice"}, {"reset", "usr~alice"}, {"override", "set", "usr~alice", "per-user", "limit=9"},
+	} {
+		c.weir(t, 0, append(args, "--domain", "edge")...).want(t, exitFailed, "status 400", "such as `user~alice`")
+	}
+	since = time.Now()
+	c.weir(t, 0, "override", "set", "user~alice", "per-user", "limit=99", "--domain", "edge").want(t, exitOK, "is overridden")
+	c.within(t, "an override in a tree", since, func(i int) bool {
+		status, _ := c.json(t, i, `{"domain":"edge","descriptors":[{"entries":[{"key":"user","value":"alice"}]}]}`)
+		return status == 200
+	})
 	if status, body := c.json(t, 0, `{"domain":""}`); status != 400 || !bytes.Contains(body, []byte("domain must not be empty")) {
 		t.Errorf("no domain: %d %s", status, body)
 	}

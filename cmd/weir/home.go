@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/weir-cluster/weir/client"
 )
@@ -30,6 +31,11 @@ func (c *homeCommand) Run(ctx context.Context, s *shell) error {
 	v, err := weir.View(ctx)
 	if err != nil {
 		return fmt.Errorf("no view: %w", err)
+	}
+	if len(v.Domains) > 0 && !slices.ContainsFunc(v.Domains, func(d client.Domain) bool { return d.Name == c.Domain }) {
+		if _, err := weir.Special(ctx, c.Domain, ""); err != nil { // it names the nearest
+			return fmt.Errorf("no home: %w", err)
+		}
 	}
 	p := v.Place(c.Domain, c.Account)
 	if err := show(s, p, func(w io.Writer, p client.Place) {

@@ -34,7 +34,8 @@ func (policyCheckCommand) Help() string {
     weir policy check weir.yaml
     weir policy show > now.yaml && weir policy check now.yaml
 
-Each mistake is a line file:line:column: what is wrong. Exit code: 0 fine, 2 mistakes.`
+Each mistake is a line file:line:column: what is wrong; with -o json they are a list on standard output as well.
+Exit code: 0 fine, 2 mistakes.`
 }
 
 // Run parses the file as a node would and prints every mistake.
@@ -44,6 +45,11 @@ func (c *policyCheckCommand) Run(s *shell) error {
 		return fmt.Errorf("read the policy: %w", err)
 	}
 	if _, err := policy.Parse(c.File, text); err != nil {
+		if s.Output == "json" {
+			if err := show(s, checkedFile{File: c.File, Mistakes: findings(err)}, nil); err != nil {
+				return err
+			}
+		}
 		return fmt.Errorf("%s cannot be a policy:\n%w", c.File, err)
 	}
 	return show(s, checkedFile{File: c.File, OK: true}, func(w io.Writer, f checkedFile) {
@@ -52,14 +58,26 @@ func (c *policyCheckCommand) Run(s *shell) error {
 }
 
 type checkedFile struct {
-	File string `json:"file"`
-	OK   bool   `json:"ok"`
+	File     string         `json:"file"`
+	OK       bool           `json:"ok"`
+	Mistakes []rest.Finding `json:"mistakes,omitempty"`
+}
+
+// findings are the mistakes of a policy as a node would send them.
+func findings(err error) (all []rest.Finding) {
+	var found policy.Mistakes
+	errors.As(err, &found)
+	for _, m := range found {
+		all = append(all, rest.Finding(m))
+	}
+	return all
 }
 
 type policyApplyCommand struct {
-	File    string `arg:"" help:"The YAML file."`
-	IfMatch string `placeholder:"VERSION" help:"Replace only this version, so that nobody's change is lost."`
-	Note    string `placeholder:"TEXT" help:"A note for the history."`
+	waitFlag `embed:""`
+	File     string `arg:"" help:"The YAML file."`
+	IfMatch  string `placeholder:"VERSION" help:"Replace only this version, so that nobody's change is lost."`
+	Note     string `placeholder:"TEXT" help:"A note for the history."`
 }
 
 // Help is what `weir policy apply -h` adds to the flags.
@@ -68,6 +86,7 @@ func (policyApplyCommand) Help() string {
 
     weir policy apply weir.yaml
     weir policy apply weir.yaml --if-match 3 --note "double the free plan"
+    weir policy apply weir.yaml --wait 10s
 
 Buckets of limits that did not change, or only in their numbers, keep what they owe; weir policy diff tells.`
 }
@@ -89,14 +108,15 @@ func (c *policyApplyCommand) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return fmt.Errorf("apply %s: %w", c.File, err)
 	}
-	return show(s, policyVersion{Version: version}, func(w io.Writer, v policyVersion) {
+	return show(s, policyVersion{Version: version, Behind: c.inForce(ctx, s, weir, version)}, func(w io.Writer, v policyVersion) {
 		fmt.Fprintf(w, "%s is in force as version %d\n", c.File, v.Version)
 	})
 }
 
 type policyVersion struct {
-	Version uint64 `json:"version"`
-	Text    string `json:"text,omitempty"`
+	Version uint64   `json:"version"`
+	Text    string   `json:"text,omitempty"`
+	Behind  []string `json:"behind,omitempty"` // nodes that did not go by it when it was no longer waited for
 }
 
 func findingsText(file string, all []rest.Finding) string {

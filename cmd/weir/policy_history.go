@@ -48,8 +48,9 @@ func historyText(w io.Writer, all []rest.PolicyVersion) {
 }
 
 type policyRollbackCommand struct {
-	Version uint64 `arg:"" help:"The version whose text comes back; weir policy history lists them."`
-	IfMatch string `placeholder:"VERSION" help:"Replace only this version, so that nobody's change is lost."`
+	waitFlag `embed:""`
+	Version  uint64 `arg:"" help:"The version whose text comes back; weir policy history lists them."`
+	IfMatch  string `placeholder:"VERSION" help:"Replace only this version, so that nobody's change is lost."`
 }
 
 // Help is what `weir policy rollback -h` adds to the flags.
@@ -72,7 +73,7 @@ func (c *policyRollbackCommand) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return fmt.Errorf("roll back to version %d: %w", c.Version, err)
 	}
-	return show(s, policyVersion{Version: version}, func(w io.Writer, v policyVersion) {
+	return show(s, policyVersion{Version: version, Behind: c.inForce(ctx, s, weir, version)}, func(w io.Writer, v policyVersion) {
 		fmt.Fprintf(w, "the text of version %d is in force as version %d\n", c.Version, v.Version)
 	})
 }

@@ -41,6 +41,8 @@ type commandLine struct {
 	Home     homeCommand     `cmd:"" help:"Show which node decides for an account."`
 	Policy   policyCommand   `cmd:"" help:"Check, test, compare, apply, show or roll back the policy."`
 	Credits  creditsCommand  `cmd:"" help:"Open accounts, grant, debit, show balances."`
+	Ledger   ledgerCommand   `cmd:"" help:"Look into the ledger."`
+	Bench    benchCommand    `cmd:"" help:"Put load on a cluster and measure what it does."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,11 +62,21 @@ type exchange struct {
 // listen starts a node that knows nothing but the exchange and returns its --addr flag.
 func listen(t *testing.T, e exchange) string {
 	t.Helper()
+	return listenAll(t, e)
+}
+
+// listenAll starts a node that knows some exchanges, in whatever order.
+func listenAll(t *testing.T, all ...exchange) string {
+	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		if got := strings.TrimSpace(r.Method + " " + r.URL.Path + " " + string(body)); got != e.asked {
-			t.Errorf("asked %s\nwant  %s", got, e.asked)
+		got := strings.TrimSpace(r.Method + " " + r.URL.Path + " " + string(body))
+		i := slices.IndexFunc(all, func(e exchange) bool { return e.asked == got })
+		if i < 0 {
+			t.Errorf("asked %s\nwant one of %+v", got, all)
+			i = 0
 		}
+		e := all[i]
 		if r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/v1/accounts") && r.Header.Get("Idempotency-Key") == "" {
 			t.Errorf("%s came without an Idempotency-Key", r.URL.Path)
 		}
@@ -139,7 +150,7 @@ func TestHelpOfEveryCommandHasExamples(t *testing.T) {
 	weir(t, "demo", "-h").want(t, exitOK, "kill -9", "Exit code: 0")
 	weir(t, "serve", "-h").want(t, exitOK, "--name", "--data-dir", `--http-addr="127.0.0.1:8080"`, `--grpc-addr="127.0.0.1:8081"`,
 		`--gossip-addr="127.0.0.1:7946"`, `--peer-addr="127.0.0.1:7947"`, "--advertise", "--join", "--bootstrap-expect=N", "--voter",
-		"--zone", "--policy=FILE", "--drain-timeout", "WEIR_DATA_DIR")
+		"--zone", "--policy=FILE", "--drain-timeout", "--buckets-max=N", "(4194304)", "WEIR_DATA_DIR")
 }
 
 func TestVersionPrintsTextOrJSON(t *testing.T) {
@@ -252,6 +263,11 @@ home     n2 (http h2:1)
 deputy   n1 (http h1:1)
 epoch    7
 `, p))
+	addr = listenAll(t, exchange{"GET /v1/view", 200, strings.Replace(twoNodes(t).answer, "{", `{"domains":[{"name":"llm"}],`, 1)},
+		exchange{"GET /v1/domains/lml/overrides", 400, `{"detail":"there is no domain lml; did you mean llm?"}`})
+	weir(t, "home", "alice", "--domain", "llm", addr).want(t, exitOK, "n2 (http h2:1)")
+	weir(t, "home", "alice", "--domain", "lml", addr).want(t, exitFailed, "no home", "did you mean llm?")
+	addr = listen(t, twoNodes(t))
 	var place client.Place
 	if err := json.Unmarshal([]byte(weir(t, "home", "alice", addr, "-o", "json").out), &place); err != nil || place.Home.Name != "n2" {
 		t.Errorf("place as JSON: %+v, %v", place, err)
@@ -268,7 +284,7 @@ func TestPolicyCommands(t *testing.T) {
 	}
 	weir(t, "policy", "show", addr, "-o", "json").wantOut(t, exitOK, "{\n  \"version\": 3,\n  \"text\": \"version: 1\\n\"\n}\n")
 	addr = listen(t, exchange{"PUT /v1/policy version: 1", 200, `{"version":4}`})
-	weir(t, "policy", "apply", path, addr).want(t, exitOK, "in force as version 4")
+	weir(t, "policy", "apply", path, "--wait=0s", addr).want(t, exitOK, "in force as version 4")
 	addr = listen(t, exchange{"PUT /v1/policy version: 1", 400, `{"detail":"no","errors":[{"file":"x","line":1,"column":2,"message":"no domains"},{"file":"x","line":3,"column":4,"message":"bad"}]}`})
 	weir(t, "policy", "apply", path, addr).want(t, exitFailed, path+":1:2: no domains\n"+path+":3:4: bad")
 	addr = listen(t, exchange{"PUT /v1/policy version: 1", 412, `{"detail":"version 5 is in force"}`})
@@ -277,6 +293,12 @@ func TestPolicyCommands(t *testing.T) {
 	weir(t, "policy", "check", file(t, "demo.yaml", string(demoPolicy))).want(t, exitOK, "demo.yaml is a policy")
 	bad := file(t, "bad.yaml", "version: 1\ndomains:\n  demo: {acount: [user]}\n")
 	weir(t, "policy", "check", bad).want(t, exitFailed, bad+":3:")
+	var f checkedFile
+	o := weir(t, "policy", "check", bad, "-o", "json")
+	if err := json.Unmarshal([]byte(o.out), &f); err != nil || o.code != exitFailed || f.OK || f.File != bad || len(f.Mistakes) != 2 ||
+		f.Mistakes[1].File != bad || f.Mistakes[1].Line != 3 || f.Mistakes[1].Column != 10 || !strings.Contains(f.Mistakes[1].Message, "did you mean `account`?") {
+		t.Errorf("mistakes as JSON: %+v, %+v, %v", o, f, err)
+	}
 	weir(t, "policy", "check", "/none/such.yaml").want(t, exitFailed, "read the policy")
 }
 

@@ -30,6 +30,7 @@ type serveCommand struct {
 	Zone            string        `env:"WEIR_ZONE" help:"Zone of the node; a deputy is placed in another one where there is one."`
 	Policy          string        `env:"WEIR_POLICY" placeholder:"FILE" help:"Policy for a cluster that has none yet."`
 	Cluster         string        `env:"WEIR_CLUSTER" default:"weir" help:"Name of the cluster."`
+	BucketsMax      int64         `env:"WEIR_BUCKETS_MAX" default:"4194304" placeholder:"N" help:"Most buckets to hold, about 49 bytes each; new keys beyond get their limits' fallback (${default})."`
 	DrainTimeout    time.Duration `env:"WEIR_DRAIN_TIMEOUT" default:"10s" help:"Longest time to finish what is running at the stop."`
 	Ephemeral       bool          `env:"WEIR_EPHEMERAL" help:"Keep everything in memory; it is gone with the process."`
 	LogFormat       string        `env:"WEIR_LOG_FORMAT" enum:"text,json" default:"text" help:"Log lines as text or json."`
@@ -108,6 +109,7 @@ func (c *serveCommand) node(log io.Writer) (node.Config, error) {
 	n.HTTPAddr, n.GRPCAddr, n.GossipAddr, n.PeerAddr = c.HTTPAddr, c.GRPCAddr, c.GossipAddr, c.PeerAddr
 	n.Advertise, n.Cluster, n.Zone, n.Voter = c.Advertise, c.Cluster, c.Zone, c.Voter
 	n.BootstrapExpect, n.Ephemeral, n.DrainTimeout = c.BootstrapExpect, c.Ephemeral, c.DrainTimeout
+	n.BucketsMax = c.BucketsMax
 	for _, addr := range c.Join {
 		if addr = strings.TrimSpace(addr); addr != "" {
 			n.Join = append(n.Join, addr)

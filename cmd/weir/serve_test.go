@@ -31,7 +31,7 @@ func TestServeFlagsBecomeANodeConfig(t *testing.T) {
 	policy := file(t, "p.yaml", "version: 1\n")
 	c, err := parsed(t, "--name", "n1", "--http-addr", "127.0.0.1:1", "--grpc-addr", "127.0.0.1:2", "--gossip-addr", "127.0.0.1:3",
 		"--peer-addr", "127.0.0.1:4", "--advertise", "127.0.0.1", "--join", "10.0.0.1, 10.0.0.2:7", "--bootstrap-expect", "3", "--voter", "no",
-		"--zone", "z", "--policy", policy, "--cluster", "c", "--drain-timeout", "3s")
+		"--zone", "z", "--policy", policy, "--cluster", "c", "--drain-timeout", "3s", "--buckets-max", "8192")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,10 +41,11 @@ func TestServeFlagsBecomeANodeConfig(t *testing.T) {
 	}
 	got := strings.Join([]string{n.Name, n.DataDir, n.HTTPAddr, n.GRPCAddr, n.GossipAddr, n.PeerAddr, n.Advertise, n.Voter, n.Zone, n.Cluster, string(n.Policy), n.PolicyName}, "|")
 	want := strings.Join([]string{"n1", filepath.Join("weir-data", "n1"), "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4", "127.0.0.1", "no", "z", "c", "version: 1\n", policy}, "|")
-	if got != want || !slices.Equal(n.Join, []string{"10.0.0.1", "10.0.0.2:7"}) || n.BootstrapExpect != 3 || n.DrainTimeout != 3*time.Second || n.Version == "" {
+	if got != want || !slices.Equal(n.Join, []string{"10.0.0.1", "10.0.0.2:7"}) || n.BootstrapExpect != 3 || n.DrainTimeout != 3*time.Second || n.BucketsMax != 8192 || n.Version == "" {
 		t.Errorf("node config %+v\nwant %s", n, want)
 	}
 	weir(t, "serve", "--name", "n1", "--policy", "/none/such.yaml").want(t, exitFailed, "read --policy")
+	weir(t, "serve", "--name", "n1", "--buckets-max", "9").want(t, exitUsage, "buckets-max 9: 4096 to 1073741824")
 }
 
 func TestConfigFileFillsWhatNothingElseSets(t *testing.T) {
@@ -58,6 +59,7 @@ join: [10.0.0.1, 10.0.0.2]
 bootstrap-expect: 3
 ephemeral: true
 drain-timeout: 4s
+buckets-max: 5000
 log-level: error
 voter:
   yes
@@ -67,11 +69,12 @@ voter:
 		t.Fatal(err)
 	}
 	if c.Name != "from-file" || c.Zone != "from-env" || c.HTTPAddr != "127.0.0.1:9" || !slices.Equal(c.Join, []string{"10.0.0.1", "10.0.0.2"}) ||
-		c.BootstrapExpect != 3 || !c.Ephemeral || c.DrainTimeout != 4*time.Second || c.LogLevel != slog.LevelError || c.GRPCAddr != "127.0.0.1:8081" {
+		c.BootstrapExpect != 3 || !c.Ephemeral || c.DrainTimeout != 4*time.Second || c.BucketsMax != 5000 || c.LogLevel != slog.LevelError || c.GRPCAddr != "127.0.0.1:8081" {
 		t.Errorf("flags %+v", c)
 	}
 	t.Setenv("WEIR_CONFIG", path)
-	if c, err := parsed(t); err != nil || c.Name != "from-file" {
+	t.Setenv("WEIR_BUCKETS_MAX", "7000")
+	if c, err := parsed(t); err != nil || c.Name != "from-file" || c.BucketsMax != 7000 {
 		t.Errorf("by WEIR_CONFIG: %+v, %v", c, err)
 	}
 }

@@ -127,7 +127,7 @@ func untilText(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return " until " + t.Format(time.RFC3339)
+	return " until " + t.UTC().Format(time.RFC3339)
 }
 
 type overrideUnsetCommand struct {
@@ -214,5 +214,5 @@ func endText(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
-	return t.Format(time.RFC3339)
+	return t.UTC().Format(time.RFC3339)
 }

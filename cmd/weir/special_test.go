@@ -19,6 +19,7 @@ func TestChangesForOneAccountSendWhatWasSaid(t *testing.T) {
 		{"override set a~b rpm rate=600/min burst=9 --until 2027-01-01T00:00:00Z", "PUT" + account + `/overrides/rpm {"rate":"600/min","burst":9,"until":"2027-01-01T00:00:00Z"}`, "rpm of a~b in llm is overridden until 2027-01-01T00:00:00Z (revision 8)"},
 		{"override set a~b tpd limit=7 window=1h", "PUT" + account + `/overrides/tpd {"limit":7,"window":"1h"}`, "overridden (revision 8)"},
 		{"override unset a~b rpm", "DELETE" + account + "/overrides/rpm", "as the policy says"},
+		{"block a~b --until 2027-01-01T02:00:00+02:00", "PUT" + account + `/block {"until":"2027-01-01T02:00:00+02:00"}`, "a~b in llm is blocked until 2027-01-01T00:00:00Z (revision 8)"},
 		{"block a~b --why Abuse", "PUT" + account + `/block {"why":"Abuse"}`, "a~b in llm is blocked (revision 8)"},
 		{"unblock a~b", "DELETE" + account + "/block", "is not blocked"},
 		{"reset a~b", "POST" + account + "/resets {}", "every limit of a~b in llm starts afresh"},
