@@ -3,6 +3,7 @@ package limiter
 import (
 	"testing"
 	"time"
+	"unsafe"
 
 	"pgregory.net/rapid"
 )
@@ -188,5 +189,34 @@ func TestDropForgetsOnePartition(t *testing.T) {
 	admits(t, s, start, l, 1, 10, Taken)
 	if o, _ := s.Take(1, start, one(l, 2, 1)); o != Refused {
 		t.Error("another partition was dropped")
+	}
+}
+
+// TestTakeNeedsOneCacheLineOfPartition holds the layout that BenchmarkTakeAgainstFloor measures.
+func TestTakeNeedsOneCacheLineOfPartition(t *testing.T) {
+	t.Parallel()
+	const line = 64
+	var pt partition
+	if size := unsafe.Sizeof(pt); size != 3*line {
+		t.Errorf("a partition has %d bytes", size)
+	}
+	if ends := unsafe.Offsetof(pt.table) + unsafe.Offsetof(pt.table.depth) + unsafe.Sizeof(pt.table.depth); ends > line {
+		t.Errorf("what a take needs ends at %d", ends)
+	}
+}
+
+func TestDeepTableHoldsNoPageByItsRoot(t *testing.T) {
+	t.Parallel()
+	var tb table
+	for i := range uint64(1000) {
+		tb.insert(Key{Lo: i * 0x9e3779b97f4a7c15}).setWindow(int64(time.Second), 1)
+	}
+	if tb.depth <= rootDepth || tb.root != [1 << rootDepth]*page{} {
+		t.Errorf("depth %d, root %v", tb.depth, tb.root)
+	}
+	for tb.dir != nil {
+		if tb.sweep(int64(time.Hour), false); tb.depth == rootDepth && (tb.root[0] == nil || &tb.dir[0] != &tb.root[0]) {
+			t.Fatal("a shallow table is not in its root")
+		}
 	}
 }

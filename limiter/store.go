@@ -20,7 +20,7 @@ const (
 type Config struct {
 	// BucketsMax bounds the buckets over all partitions: one for a key, two for a sliding window's; a log and a key with slots
 	// count as two, and one for each run or slot. A bucket is 27 to 55 bytes (24 in pages that are half to nearly full), a run
-	// 40; the first bucket of a partition costs a page, 1.5 kB.
+	// 40; the first bucket of a partition costs a page, 3 kB.
 	BucketsMax int64
 }
 

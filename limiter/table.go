@@ -4,18 +4,22 @@ package limiter
 // Pippenger and Strong, 1979), and whose dead entries are swept one page at a time: no operation pauses for the size of
 // the table, a page that is split is used again as it is, and memory follows what is live. The collector sees one pointer a page.
 type table struct {
-	dir   []*page // by the top bits of the key's hash; a page whose depth is less than the table's stands there repeatedly
+	root  [1 << rootDepth]*page // the first dir
 	len   int32
-	hand  int32    // the place in dir that is swept next
-	depth uint8    // len(dir) = 2^depth
-	root  [8]*page // the first room of dir, in the cache line after the lock that a take has just locked
+	depth uint8   // len(dir) = 2^depth, at least rootDepth but when the table is empty
+	dir   []*page // by the top bits of the key's hash; a page whose depth is less than the table's stands there repeatedly
+	hand  int32   // the place in dir that is swept next
 	runs  arena
 }
 
 const (
-	pageLen  = 63 // 1520 bytes a page, which the allocator serves from its class of 1536
-	pageFull = 56 // above it a page is split: searches stay short
-	pageFew  = 28 // two neighbours that together have no more are merged
+	// rootDepth is the least depth: so large a dir has room in the cache line of the partition's lock. A take then misses the
+	// caches for that line and for its entry, no more, up to some 350 buckets a partition: 1.4 million in all.
+	rootDepth = 2
+
+	pageLen  = 126 // 3032 bytes a page, which the allocator serves from its class of 3072
+	pageFull = 112 // above it a page is split: searches stay short
+	pageFew  = 56  // two neighbours that together have no more are merged
 	// depthMax is out of reach of keys that are hashes.
 	depthMax = 24
 )
@@ -33,11 +37,16 @@ func (k Key) place() uint64 { return place(k.Lo, uint32(k.Hi)) }
 
 func slot(at uint64) int { return int(uint64(uint32(at)) * pageLen >> 32) }
 
-func (t *table) page(at uint64) *page { return t.dir[at>>(64-t.depth)] }
+func (t *table) page(at uint64) *page {
+	if t.depth == rootDepth {
+		return t.root[at>>(64-rootDepth)]
+	}
+	return t.dir[at>>(64-t.depth)]
+}
 
 // find returns the entry of the key, nil if there is none. It is good until the next insert, remove or sweep.
 func (t *table) find(k Key) *entry {
-	if len(t.dir) == 0 {
+	if t.depth == 0 {
 		return nil
 	}
 	at, hi := k.place(), uint32(k.Hi)
@@ -59,7 +68,7 @@ func (t *table) find(k Key) *entry {
 // insert adds the key, which the table must not hold, and returns its entry: the caller sets the state at once.
 func (t *table) insert(k Key) *entry {
 	if len(t.dir) == 0 {
-		t.dir = append(t.root[:0], &page{})
+		t.begin()
 	}
 	at := k.place()
 	p := t.page(at)
@@ -69,6 +78,14 @@ func (t *table) insert(k Key) *entry {
 	}
 	t.len++
 	return p.add(entry{lo: k.Lo, hi: uint32(k.Hi)}, at)
+}
+
+func (t *table) begin() {
+	p := &page{}
+	for i := range t.root {
+		t.root[i] = p
+	}
+	t.dir, t.depth = t.root[:], rootDepth
 }
 
 func (p *page) add(e entry, at uint64) *entry {
@@ -90,14 +107,11 @@ func (t *table) split(at uint64) {
 	}
 	if old.depth == t.depth {
 		from := t.dir
-		if 2*len(from) > len(t.root) {
-			t.dir = make([]*page, 2*len(from))
-		} else {
-			t.dir = t.root[:2*len(from)]
+		t.dir = make([]*page, 2*len(from))
+		for i, p := range from {
+			t.dir[2*i], t.dir[2*i+1] = p, p
 		}
-		for i := len(from) - 1; i >= 0; i-- { // from the end: they may share their room
-			t.dir[2*i], t.dir[2*i+1] = from[i], from[i]
-		}
+		clear(t.root[:])
 		t.depth, t.hand = t.depth+1, 2*t.hand
 	}
 	first, n := t.span(int(at>>(64-t.depth)), old)
@@ -203,7 +217,7 @@ func (t *table) merge(first int, p *page) {
 	for i := first; i < first+2*n; i++ {
 		t.dir[i] = p
 	}
-	for t.depth > 0 && t.shallow() {
+	for t.depth > rootDepth && t.shallow() {
 		from, n := t.dir, len(t.dir)/2
 		if t.dir = t.root[:]; n > len(t.root) {
 			t.dir = make([]*page, n)
@@ -211,8 +225,7 @@ func (t *table) merge(first int, p *page) {
 		for i := range n {
 			t.dir[i] = from[2*i]
 		}
-		clear(t.dir[n:])
-		t.dir, t.depth, t.hand = t.dir[:n], t.depth-1, t.hand/2
+		t.depth, t.hand = t.depth-1, t.hand/2
 	}
 }
 
