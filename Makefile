@@ -87,7 +87,11 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 	done
 
 .PHONY: bench
-bench: ## run the benchmarks; BENCHTIME, COUNT and PKG narrow it down
+bench: build ## measure real nodes against their floor (weir bench --suite figures), 3 minutes; ARGS="--save FILE" keeps it
+	bin/weir bench --suite figures $(ARGS)
+
+.PHONY: benchmarks
+benchmarks: ## run the packages' Go benchmarks; BENCHTIME, COUNT and PKG narrow it down
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) $(PKG)
 
 .PHONY: cover

@@ -309,6 +309,7 @@ func TestAHomeThatIsBackIsFoundAgain(t *testing.T) {
 		}
 		k, done := r.open()
 		defer done()
+		time.Sleep(2 * time.Second) // the watch has begun
 		for _, f := range r.nodes {
 			f.mu.Lock()
 			f.view = r.viewOf(1) // the epoch is the same: no watcher is told

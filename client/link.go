@@ -132,12 +132,8 @@ func (s *links) dial(address string) (*link, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", address)
 		}
 	}
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
 	conn, err := grpc.NewClient("passthrough:///"+address,
-		grpc.WithTransportCredentials(secure), grpc.WithAuthority(host), grpc.WithContextDialer(dial),
+		grpc.WithTransportCredentials(secure), grpc.WithContextDialer(dial),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: time.Second,

@@ -104,6 +104,15 @@ func TestFallbackOfEachLimit(t *testing.T) {
 	}
 }
 
+// Of several shares that refuse, the one with the longest wait says when to come back.
+func TestTheLongestShareTellsTheWait(t *testing.T) {
+	slow := &weirv1.LimitState{Name: "slow", Meter: "requests", Limit: 1, WindowMs: 3_600_000, Fallback: share}
+	said := lost(t, "OK", []*weirv1.LimitState{state("a", "requests", 1, share), slow, state("b", "requests", 1, share)}, func(*client.Config) {}, ask("u"), ask("u"))
+	if d := said[1]; d.RetryAfterMS < 3_599_000 || len(d.Violated) != 3 || !strings.Contains(d.Message, "slow") {
+		t.Errorf("%+v", d)
+	}
+}
+
 // What was never decided goes by the domain if all its limits agree, else by the client's own word.
 func TestFallbackForStrangers(t *testing.T) {
 	for name, row := range map[string]struct {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -260,13 +261,14 @@ func TestAnswersThatComeWhileOneIsSentShareAMessage(t *testing.T) {
 			return nil
 		}}
 		o.room.L = &o.mu
+		var all sync.WaitGroup
 		for i := range 100 {
-			go o.add(uint64(i), &policy.Decision{Message: strconv.Itoa(i)}, nil)
+			all.Go(func() { o.add(uint64(i), &policy.Decision{Message: strconv.Itoa(i)}, nil) })
 			if i == 0 {
 				synctest.Wait()
 			}
 		}
-		time.Sleep(time.Minute)
+		all.Wait()
 		if fmt.Sprint(sent) != "[1 99]" {
 			t.Errorf("messages of %v", sent)
 		}

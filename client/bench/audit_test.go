@@ -93,7 +93,7 @@ func TestLostAnswersAreNotCalledUnderAdmission(t *testing.T) {
 	b.note(start, start, yes, nil)
 	b.note(start.Add(1), start.Add(2), nil, errors.New("lost"))
 	b.note(start.Add(3), start.Add(4), &weirv1.Decision{Verdict: weirv1.Verdict_VERDICT_DENY}, nil)
-	if a := b.audit(0, 2); a.Admitted != 1 || a.Least != 1 || a.Errors != 1 || a.Under != 0 || a.Fallback != 1 {
+	if a := b.audit(0, 3); a.Admitted != 1 || a.Least != 2 || a.Errors != 1 || a.Under != 0 || a.Fallback != 1 {
 		t.Errorf("%+v", a)
 	}
 	b = books{}

@@ -99,6 +99,8 @@ func TestArrivalsComeAtTheirRateAndUnevenly(t *testing.T) {
 	}
 }
 
+func wakesEarly(d time.Duration) { time.Sleep(d/2 + 1) }
+
 // pacing runs a schedule in virtual time with a taker that is busy for hold after each arrival, and returns
 // how late each one was taken.
 func pacing(t *testing.T, rate float64, length, hold time.Duration) []time.Duration {
@@ -107,7 +109,7 @@ func pacing(t *testing.T, rate float64, length, hold time.Duration) []time.Durat
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		due := make(chan time.Time)
-		go pace(t.Context(), clock{time.Now, time.Sleep}, newArrivals(rate, 1), start, start.Add(length), due)
+		go pace(t.Context(), clock{time.Now, wakesEarly}, newArrivals(rate, 1), start, start.Add(length), due)
 		for at := range due {
 			late = append(late, time.Since(at))
 			time.Sleep(hold)
