@@ -25,9 +25,10 @@ const (
 	verdictQueue   = "QUEUE"
 	verdictDeny    = "DENY"
 
-	reasonOpen   = "FALLBACK_OPEN"
-	reasonShare  = "FALLBACK_SHARE"
-	reasonClosed = "FALLBACK_CLOSED"
+	reasonFallback = "FALLBACK_" // the beginning of the others
+	reasonOpen     = "FALLBACK_OPEN"
+	reasonShare    = "FALLBACK_SHARE"
+	reasonClosed   = "FALLBACK_CLOSED"
 
 	remedyNone    = "none"
 	remedyWait    = "wait"

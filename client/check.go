@@ -93,7 +93,7 @@ func (d Decision) Allowed() bool { return d.Verdict == "ALLOW" || d.Verdict == "
 
 // Fallback reports whether the account's home was not asked, because it did not answer. Home is then the node that
 // decided, or empty when the client did.
-func (d Decision) Fallback() bool { return strings.HasPrefix(d.Reason, "FALLBACK_") }
+func (d Decision) Fallback() bool { return strings.HasPrefix(d.Reason, reasonFallback) }
 
 // RetryAfter is the time until asking again can succeed; zero when time alone does not help.
 func (d Decision) RetryAfter() time.Duration { return time.Duration(d.RetryAfterMS) * time.Millisecond }

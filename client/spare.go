@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,8 +44,11 @@ func newSpare(c *Config) *spare {
 	return &spare{otherwise: c.Fallback, met: newLRU[meeting](c.Accounts), buckets: newLRU[bucket](4 * c.Accounts)}
 }
 
-// remember keeps what a node's decision tells of the limits.
+// remember keeps what a node's decision tells of the limits. A fallback of the node's tells its share of them, or none.
 func (s *spare) remember(shape uint64, d *weirv1.Decision) {
+	if strings.HasPrefix(d.GetReason(), reasonFallback) {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := s.met.find(shape)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 	"github.com/weir-cluster/weir/client"
@@ -140,6 +141,23 @@ func TestFallbackForStrangers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A node that fell back itself tells its share of the limits, or none: that is no knowledge of them.
+func TestAFallbackOfANodeTeachesNothing(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, r *rig) {
+		k, done := r.open()
+		defer done()
+		r.nodes[0].answer(func(context.Context, *weirv1.CheckRequest) *weirv1.Outcome {
+			return &weirv1.Outcome{Decision: &weirv1.Decision{Verdict: weirv1.Verdict_VERDICT_DENY, Reason: "FALLBACK_CLOSED", Epoch: 1, PolicyVersion: 1, Home: "n1"}}
+		})
+		r.check(k, "u")
+		r.nodes[0].kill()
+		time.Sleep(5 * time.Millisecond)
+		if d := r.check(k, "u"); d.Allowed() || d.Home != "" {
+			t.Errorf("%+v", d)
+		}
+	})
 }
 
 // The reason that no node answers is told to who asks for it, and to nobody else.

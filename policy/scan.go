@@ -187,7 +187,8 @@ func (s *scanner) colon(key *yaml.Node, flow bool) bool {
 	return true
 }
 
-// block reads a node that stands right of column left, to the next line that is no part of it.
+// block reads a node that stands right of column left, to the next line that is no part of it. Where that line is no part
+// of what surrounds it either, nothing reads it, and the scan does not come to the end of the text.
 func (s *scanner) block(left int, l level) *yaml.Node {
 	column := s.column()
 	if s.depth++; column <= left || s.depth > scanDepthMax {
@@ -219,9 +220,6 @@ func (s *scanner) mapping(column int, key *yaml.Node, l level) *yaml.Node {
 			break
 		}
 	}
-	if s.column() > column {
-		s.fail()
-	}
 	return n
 }
 
@@ -251,9 +249,6 @@ func (s *scanner) sequence(column int, l level) *yaml.Node {
 			s.used = free
 			makeWay(list.count)
 		}
-	}
-	if s.column() > column {
-		s.fail()
 	}
 	if l == rulesLevel {
 		s.lists[n] = list
