@@ -96,7 +96,7 @@ func (l *Limit) tokens(e *entry) bucket {
 	if l.Count >= fractionMax {
 		b.count *= coarse
 	}
-	if b.count < l.Count {
+	if b.count < l.Count || l.Count == 0 { // a share of nothing leaves the debt as it was
 		return b
 	}
 	if n := b.count / l.Count; n < mergedMax { // merged debts leave the sum of their fractions
