@@ -180,7 +180,7 @@ func (s *scanner) colon(key *yaml.Node, flow bool) bool {
 	for s.next() == ' ' {
 		s.at++
 	}
-	if s.next() != ':' || !flow && !s.gap(s.at+1) || len(key.Value) > scanKeyMax {
+	if s.next() != ':' || !flow && !s.gap(s.at+1) || key.Style == yaml.TaggedStyle || len(key.Value) > scanKeyMax {
 		return false
 	}
 	s.at++

@@ -16,6 +16,8 @@ func (s *scanner) scalar(flow bool) *yaml.Node {
 	case c == '\'':
 		n.Style = yaml.SingleQuotedStyle
 		n.Value = s.quoted("'")
+	case c == '!':
+		n.Style, n.Tag = yaml.TaggedStyle, s.negated()
 	case beginsPlain(c):
 		n.Value = s.plain(flow)
 		n.Tag = plainTag(n.Value)
@@ -34,6 +36,19 @@ func (s *scanner) quoted(special string) string {
 		return ""
 	}
 	s.at += 1 + end + 1
+	return rest[:end]
+}
+
+// negated returns what the language reads as a negated value and YAML as a tag on nothing, such as !large or !gpt-*.
+func (s *scanner) negated() string {
+	rest := s.text[s.at:]
+	end := 1
+	for end < len(rest) && (named(strings.ToLower(rest[end:end+1])) || rest[end] == '*' || rest[end] == '.') {
+		end++
+	}
+	if s.at += end; end == 1 || !s.gap(s.at) {
+		s.fail()
+	}
 	return rest[:end]
 }
 

@@ -72,7 +72,7 @@ func simpleTexts(t testing.TB) []string {
 		"a: [b, 'c d', \"e: f\", {g: h, \"i\":j}, [], {}, ]\nk: {}\n", "a: {\n  b: c, # d\n  e:\n    f,\n}\n", "a:\n  b:\n    c: d\n  e: f\ng: h\n",
 		"domains:\n  x:\n    limits:\n    - {name: a}\n    - name: b # c\n      key: [d]\n\n    - e\n    order: [f]\n    prices:\n      - per: {g: 1}\n  y: {limits: [h]}\n",
 		"a: 60/min\nb: 12\nc: 012\nd: 1.5\ne: 2026-01-02\nf: true\ng: ~\nh: null\ni: yes\nj: .inf\nk: 0x1f\nl: 1_000\nm: +1\nn: 99999999999999999999\no: 5*\np: 12:30:45\n",
-		"ä: b # é\nc: {ö: [ü, x]}\nd: \"€\"\n", "a: b#c\nd: e:f\ng: h ? i\nj: k, l] m}\n", "a : b\n'c' : d\n\"e\": f\n",
+		"ä: b # é\nc: {ö: [ü, x]}\nd: \"€\"\n", "a: b#c\nd: e:f\ng: h ? i\nj: k, l] m}\n", "a: !b\nc: !D-e_1.* # f\ng: [!h , !i ]\n", "a : b\n'c' : d\n\"e\": f\n",
 		string(Demo()), tenThousandRules()[:4000],
 	}
 	text, err := os.ReadFile("testdata/envoy/gateway.yaml")
@@ -95,7 +95,7 @@ func TestScannerMakesTheTreeOfTheLibrary(t *testing.T) {
 func TestScannerLeavesWhatIsRareToTheLibrary(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
-		"", "a", "[a]", "- a\n", "a:\n", "a: b\n---\nc: d\n", "a: b\n...\n", "%YAML 1.1\n---\na: b\n", "a: &b c\n", "a: *b\n", "a: !b c\n", "a: |\n  b\n", "a: >\n  b\n",
+		"", "a", "[a]", "- a\n", "a:\n", "a: b\n---\nc: d\n", "a: b\n...\n", "%YAML 1.1\n---\na: b\n", "a: &b c\n", "a: *b\n", "a: !b c\n", "a: !b\n  c\n", "a: !b\n- c\n", "!a : b\n", "a: !!str\n", "a: !\n", "a: [!b]\n", "a: !<b>\n", "a: !b!c\n", "a: |\n  b\n", "a: >\n  b\n",
 		"a: b\n  c\n", "a: \"b\n  c\"\n", "a: \"b\\n\"\n", "a: 'b''c'\n", "a:\tb\n", "a: b\r\n", "a: [b\n", "a: {b}\n", "a: {b: }\n", "a: [b: c]\n", "a: [b,, c]\n", "a: [,]\n",
 		"a: [b]c\n", "a: 'b'c\n", "a: [b]#c\n", "a: b: c\n", "a: - b\n", "a: b\n c: d\n", "  a: b\nc: d\n", "a:\n  b: c\n d: e\n", "a:\n  - b\n  c: d\n", "a:\n  - b\n - c\n",
 		"? a\n: b\n", "<<: {a: b}\n", "{a: b}: c\n", "a: {[b]: c}\n", "a: {b\n: c}\n", "a: @b\n", "a: `b`\n", "a: -1\n", "a: \u0085b\n", "a: \u2028b\n", "\ufeffa: b\n", "a: \x7f\n", "a: \xff\n",
