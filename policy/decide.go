@@ -16,7 +16,7 @@ import (
 )
 
 // allow answers a request that the limits admit in full.
-func (p *plan) allow(id ulid.ULID) Decision {
+func (p *plan) allow(id ulid.ULID) *Decision {
 	d := p.decision()
 	d.ID, d.Verdict, d.Reason, d.Message = id, Allow, OK, "Within the limits."
 	d.Sources = p.fromLimits(p.sources[:0], &amounts{}, 0)
@@ -24,7 +24,7 @@ func (p *plan) allow(id ulid.ULID) Decision {
 }
 
 // paid answers a request of which units were paid for.
-func (p *plan) paid(id ulid.ULID, row *price, units *amounts, cost ledger.Credits, receipt ledger.Receipt) Decision {
+func (p *plan) paid(id ulid.ULID, row *price, units *amounts, cost ledger.Credits, receipt ledger.Receipt) *Decision {
 	d := p.decision()
 	d.ID, d.Verdict, d.Reason = id, Allow, OKCredit
 	d.Message = fmt.Sprintf("Past the limit, paid with %s credits.", cost)
@@ -58,7 +58,7 @@ func (p *plan) fromLimits(all []Draw, units *amounts, more int) []Draw {
 }
 
 // looked answers a PEEK.
-func (p *plan) looked(id ulid.ULID, outcome limiter.Outcome) Decision {
+func (p *plan) looked(id ulid.ULID, outcome limiter.Outcome) *Decision {
 	if outcome == limiter.Taken {
 		return p.allow(id)
 	}
@@ -75,7 +75,7 @@ func (p *plan) looked(id ulid.ULID, outcome limiter.Outcome) Decision {
 }
 
 // refused answers a request that the limits refuse.
-func (p *plan) refused(id ulid.ULID, outcome limiter.Outcome) Decision {
+func (p *plan) refused(id ulid.ULID, outcome limiter.Outcome) *Decision {
 	if outcome == limiter.Full {
 		return p.deny(id, FallbackClosed, RemedyWait, "This node holds as many buckets as it may and has none for this request; try again later.")
 	}
@@ -106,7 +106,7 @@ func (p *plan) refused(id ulid.ULID, outcome limiter.Outcome) Decision {
 }
 
 // banned answers a request of a blocked account.
-func (p *plan) banned(id ulid.ULID) Decision {
+func (p *plan) banned(id ulid.ULID) *Decision {
 	message, until := "This account is blocked", p.special.block.Until
 	if !until.IsZero() {
 		message += " until " + until.UTC().Add(time.Second-1).Truncate(time.Second).Format(time.RFC3339)
@@ -122,7 +122,7 @@ func (p *plan) banned(id ulid.ULID) Decision {
 }
 
 // unwilling answers a request of an account that did not agree to pay with credit.
-func (p *plan) unwilling(id ulid.ULID, balance ledger.Credits) Decision {
+func (p *plan) unwilling(id ulid.ULID, balance ledger.Credits) *Decision {
 	if p.explain {
 		p.step("credit", "not agreed", fmt.Sprintf("account %s has %s and did not agree to pay with credit", p.account.Payer, balance))
 	}
@@ -134,7 +134,7 @@ func (p *plan) unwilling(id ulid.ULID, balance ledger.Credits) Decision {
 }
 
 // broke answers a request for which the account has not enough credit, or none that may pay for it.
-func (p *plan) broke(id ulid.ULID, cost, balance ledger.Credits) Decision {
+func (p *plan) broke(id ulid.ULID, cost, balance ledger.Credits) *Decision {
 	if p.explain {
 		p.step("credit", "insufficient", fmt.Sprintf("account %s has %s and cannot pay %s", p.account.Payer, balance, cost))
 	}
@@ -159,11 +159,11 @@ func (p *plan) broke(id ulid.ULID, cost, balance ledger.Credits) Decision {
 	return d
 }
 
-func (p *plan) nothingMatches(id ulid.ULID) Decision {
+func (p *plan) nothingMatches(id ulid.ULID) *Decision {
 	return p.deny(id, NoMatch, RemedyAskOwner, fmt.Sprintf("No limit of domain %s covers this request, and the domain admits nothing else.", p.domain.name))
 }
 
-func (p *plan) deny(id ulid.ULID, why Reason, remedy Remedy, message string) Decision {
+func (p *plan) deny(id ulid.ULID, why Reason, remedy Remedy, message string) *Decision {
 	d := p.decision()
 	d.ID, d.Verdict, d.Reason, d.Remedy, d.Message = id, Deny, why, remedy, message
 	return d

@@ -44,10 +44,10 @@ func (f *Fallback) Check(_ context.Context, r Request, nodes int) (Decision, err
 	}
 	d := f.decide(p, &r, nodes)
 	d.Explain = p.explained()
-	return d, nil
+	return *d, nil
 }
 
-func (f *Fallback) decide(p *plan, r *Request, nodes int) Decision {
+func (f *Fallback) decide(p *plan, r *Request, nodes int) *Decision {
 	id := p.ids.next(p.at)
 	if p.blocked {
 		p.drop()
@@ -83,7 +83,7 @@ func (f *Fallback) decide(p *plan, r *Request, nodes int) Decision {
 }
 
 // shared answers a request that was asked of this node's share; why begins the sentence that says why it was.
-func (p *plan) shared(id ulid.ULID, outcome limiter.Outcome, why string) Decision {
+func (p *plan) shared(id ulid.ULID, outcome limiter.Outcome, why string) *Decision {
 	if outcome == limiter.Taken {
 		d := p.allow(id)
 		d.Reason, d.Message = FallbackShare, why+"; within this node's share of the limits."

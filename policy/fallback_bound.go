@@ -69,7 +69,7 @@ type ask func(s *limiter.Store, part uint16, now int64, takes []limiter.Take) (l
 
 // byShare decides a request of which some limits share, or refuse it. Credit buys nothing here: what this node's share
 // refuses is no use that an account has to pay for.
-func (w *Waterfall) byShare(p *plan, c *crowd, id ulid.ULID, now int64, ask ask) Decision {
+func (w *Waterfall) byShare(p *plan, c *crowd, id ulid.ULID, now int64, ask ask) *Decision {
 	if c.closed != "" {
 		p.drop()
 		d := p.refused(id, limiter.Full)
@@ -96,7 +96,7 @@ func (w *Waterfall) byShare(p *plan, c *crowd, id ulid.ULID, now int64, ask ask)
 }
 
 // onlyOpen says of an admitted request that a limit was not asked, if one was not.
-func (c *crowd) onlyOpen(d Decision) Decision {
+func (c *crowd) onlyOpen(d *Decision) *Decision {
 	if c.opened != "" && d.Verdict == Allow && d.Reason == OK {
 		d.Reason, d.Message = FallbackOpen, noRoom+"; limit "+c.opened+" is open until there is room."
 	}

@@ -41,6 +41,9 @@ type plan struct {
 	states  []LimitState
 	sources []Draw
 
+	answer Decision // as far as it is made
+	spent  draft    // what was drawn from the ledger for it
+
 	ids *ids
 }
 

@@ -35,17 +35,17 @@ type reservation struct {
 	expires time.Time // guarded by reservations.mu
 }
 
-func newReservation(id ulid.ULID, p *plan, r *Request, spent draft) *reservation {
+func newReservation(id ulid.ULID, p *plan, r *Request) *reservation {
 	row, _ := p.domain.price(r.Attributes)
 	account := p.account
 	account.ID, account.Payer = strings.Clone(account.ID), strings.Clone(account.Payer) // the request's are of a longer text
 	res := &reservation{
 		id: reservationID(account.Partition, id.String()), domain: p.domain, account: account, row: row,
 		limits: slices.Clone(p.limits), takes: slices.Clone(p.takes), turn: make(chan struct{}, 1),
-		charged: p.cost, spilled: spent.units,
+		charged: p.cost, spilled: p.spent.units,
 	}
-	if spent.debit.key != "" {
-		res.debits = []debit{spent.debit}
+	if p.spent.debit.key != "" {
+		res.debits = []debit{p.spent.debit}
 	}
 	return res
 }

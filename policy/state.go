@@ -11,9 +11,10 @@ import (
 	"github.com/weir-cluster/weir/limiter"
 )
 
-// decision begins a Decision with the limits as the takes left them.
-func (p *plan) decision() Decision {
-	d := Decision{PolicyVersion: p.policy.version, Limits: p.states[:0]}
+// decision begins the plan's decision anew, with the limits as the takes left them.
+func (p *plan) decision() *Decision {
+	d := &p.answer
+	*d = Decision{PolicyVersion: p.policy.version, Limits: p.states[:0]}
 	for i := range p.takes {
 		t, l := &p.takes[i], p.limits[i]
 		_, own := p.special.bound(l.name, p.at)

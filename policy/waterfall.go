@@ -102,16 +102,16 @@ func (w *Waterfall) check(ctx context.Context, p *plan, r *Request, d *Decision)
 	if err := p.make(w.c.Policy(), w.c.Hasher(), r, at); err != nil {
 		return err
 	}
-	var err error
-	if *d, err = w.decide(ctx, p, r, at); err != nil {
-		*d = Decision{}
+	answer, err := w.decide(ctx, p, r, at)
+	if err != nil {
 		return err
 	}
+	*d = *answer
 	d.Explain = p.explained()
 	return nil
 }
 
-func (w *Waterfall) decide(ctx context.Context, p *plan, r *Request, at time.Time) (Decision, error) {
+func (w *Waterfall) decide(ctx context.Context, p *plan, r *Request, at time.Time) (*Decision, error) {
 	id := p.ids.next(at)
 	if r.Refund && r.Mode != Peek {
 		return p.refund(w.c.Limits, id, at.UnixNano()), nil
@@ -135,10 +135,10 @@ func (w *Waterfall) decide(ctx context.Context, p *plan, r *Request, at time.Tim
 		return w.look(p, id, at.UnixNano()), nil
 	}
 	p.slot(id)
-	d, spent, err := w.take(ctx, p, r, id, at.UnixNano())
+	d, err := w.take(ctx, p, r, id, at.UnixNano())
 	if r.Mode == Reserve {
 		if err == nil && d.Verdict == Allow && d.Reason != FallbackShare { // of a share nothing is kept to settle
-			d.Reservation = w.held.open(newReservation(id, p, r, spent), at.Add(w.c.ReservationLife))
+			d.Reservation = w.held.open(newReservation(id, p, r), at.Add(w.c.ReservationLife))
 		} else {
 			w.held.release()
 		}
@@ -147,7 +147,7 @@ func (w *Waterfall) decide(ctx context.Context, p *plan, r *Request, at time.Tim
 }
 
 // look asks what the limits would say, and takes nothing.
-func (w *Waterfall) look(p *plan, id ulid.ULID, now int64) Decision {
+func (w *Waterfall) look(p *plan, id ulid.ULID, now int64) *Decision {
 	p.look()
 	var c crowd
 	outcome, _ := w.c.Limits.Peek(p.account.Partition, now, p.takes)
@@ -161,30 +161,30 @@ func (w *Waterfall) look(p *plan, id ulid.ULID, now int64) Decision {
 }
 
 // take takes what the limits give and pays for the rest, or takes nothing.
-func (w *Waterfall) take(ctx context.Context, p *plan, r *Request, id ulid.ULID, now int64) (Decision, draft, error) {
+func (w *Waterfall) take(ctx context.Context, p *plan, r *Request, id ulid.ULID, now int64) (*Decision, error) {
 	if p.prompt && !p.hold() {
-		return Decision{}, draft{}, errWaits
+		return nil, errWaits
 	}
 	var c crowd
 	outcome, short := w.c.Limits.Take(p.account.Partition, now, p.takes)
 	if outcome == limiter.Full {
 		if c = w.crowd(p, now); !c.whole(p) {
-			return w.byShare(p, &c, id, now, (*limiter.Store).Take), draft{}, nil
+			return w.byShare(p, &c, id, now, (*limiter.Store).Take), nil
 		}
 		outcome, short = w.c.Limits.Take(p.account.Partition, now, p.takes)
 	}
 	switch outcome {
 	case limiter.Taken:
-		return c.onlyOpen(p.allow(id)), draft{}, nil
+		return c.onlyOpen(p.allow(id)), nil
 	case limiter.Spilled:
 		return w.spill(ctx, p, r, id, short, now)
 	case limiter.Refused:
 		if p.prompt && p.held() {
-			return Decision{}, draft{}, errWaits
+			return nil, errWaits
 		}
 		w.recount(p, now)
 	}
-	return p.refused(id, outcome), draft{}, nil
+	return p.refused(id, outcome), nil
 }
 
 // recount has the limits that charge a denial, though they did not refuse themselves, say whether they will when asked
@@ -239,7 +239,7 @@ func (w *Waterfall) withdraw(p *plan, now int64) {
 }
 
 // spill pays for what the limits do not cover. When it cannot, it gives back what the limits did.
-func (w *Waterfall) spill(ctx context.Context, p *plan, r *Request, id ulid.ULID, shortfall limiter.Shortfall, now int64) (Decision, draft, error) {
+func (w *Waterfall) spill(ctx context.Context, p *plan, r *Request, id ulid.ULID, shortfall limiter.Shortfall, now int64) (*Decision, error) {
 	units := amounts(shortfall)
 	row, number := p.domain.price(r.Attributes)
 	var cost ledger.Credits
@@ -252,7 +252,7 @@ func (w *Waterfall) spill(ctx context.Context, p *plan, r *Request, id ulid.ULID
 		if p.explain {
 			p.step("price", "none", "no price covers what the limits do not")
 		}
-		return p.refused(id, limiter.Refused), draft{}, nil
+		return p.refused(id, limiter.Refused), nil
 	}
 	if p.explain {
 		p.step(fmt.Sprintf("price %d", number), "applies", fmt.Sprintf("%s credits for what the limits do not cover", cost))
@@ -265,24 +265,24 @@ func (w *Waterfall) spill(ctx context.Context, p *plan, r *Request, id ulid.ULID
 		Key: key, Account: p.account.Payer, Amount: cost, Order: p.domain.order, Memo: "check " + p.domain.name,
 	})
 	if err == nil && receipt.Outcome == ledger.Done {
-		d := p.paid(id, row, &units, cost, receipt)
-		return d, draft{units, debit{key, receipt.Parts}}, nil
+		p.spent = draft{units, debit{key, receipt.Parts}}
+		return p.paid(id, row, &units, cost, receipt), nil
 	}
 	w.withdraw(p, now)
 	switch {
 	case err == nil && receipt.Outcome == ledger.Insufficient:
-		return p.broke(id, cost, receipt.BalanceAfter), draft{}, nil
+		return p.broke(id, cost, receipt.BalanceAfter), nil
 	case err == nil && receipt.Outcome == ledger.Unwilling:
-		return p.unwilling(id, receipt.BalanceAfter), draft{}, nil
+		return p.unwilling(id, receipt.BalanceAfter), nil
 	case errors.Is(err, ledger.ErrNoAccount):
 		if p.explain {
 			p.step("credit", "none", "the ledger has no account "+p.account.Payer)
 		}
-		return p.refused(id, limiter.Refused), draft{}, nil
+		return p.refused(id, limiter.Refused), nil
 	case errors.Is(err, ledger.ErrConflict):
-		return Decision{}, draft{}, fmt.Errorf("%w: the ledger knows it (%v)", ErrConflict, err)
+		return nil, fmt.Errorf("%w: the ledger knows it (%v)", ErrConflict, err)
 	case errors.Is(err, ledger.ErrTooOld):
-		return Decision{}, draft{}, fmt.Errorf("debit for idempotency key %s: %w", short(r.IdempotencyKey), err)
+		return nil, fmt.Errorf("debit for idempotency key %s: %w", short(r.IdempotencyKey), err)
 	}
 	if r.IdempotencyKey == "" && !errors.Is(err, ErrUnavailable) { // a purse that says so has not asked
 		w.undo(ledger.Return{Key: "undo-" + key, Account: p.account.Payer, Debit: key})
@@ -290,5 +290,5 @@ func (w *Waterfall) spill(ctx context.Context, p *plan, r *Request, id ulid.ULID
 	w.c.Logger.Debug("credit could not be asked for", "domain", p.domain.name, "error", err)
 	d := p.deny(id, LedgerUnavailable, RemedyWait, "The limits refuse this request and credit cannot be asked for right now; try again later.")
 	d.RetryAfter = ledgerAway
-	return d, draft{}, nil
+	return d, nil
 }

@@ -34,10 +34,8 @@ type AccessServer struct {
 
 // PromptAccess is an Access that can say at once what it need not wait for.
 type PromptAccess interface {
-	Access
-	// Try decides as Check does, over *d, whose slices it reuses, or reports that it would have to wait, having taken
-	// nothing. What it keeps of the request it copies.
-	Try(r *policy.Request, d *policy.Decision) (decided bool, err error)
+	policy.Trier
+	Settle(ctx context.Context, s policy.Settlement) (policy.Settled, error)
 }
 
 // Register adds the service to a gRPC server. Checks are read and answered by hand; the rest is as it is generated.

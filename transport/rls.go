@@ -21,7 +21,7 @@ import (
 type RLSServer struct {
 	rlsv3.UnimplementedRateLimitServiceServer
 
-	Access policy.Checker        // decides each descriptor at its home
+	Access policy.Trier          // decides each descriptor at its home
 	Policy func() *policy.Policy // in force, nil while there is none; it resolves the descriptors
 	Now    func() time.Time      // for duration_until_reset
 	// Jitter returns a number in [0, 1) that spreads Retry-After.
@@ -52,9 +52,7 @@ func (s *RLSServer) decide(ctx context.Context, r *rlsv3.RateLimitRequest) (*rls
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
-	if err := c.ask(ctx, s.Access, p); err != nil {
+	if err := s.ask(ctx, c, p); err != nil {
 		return nil, err
 	}
 	return c.answer(s.Now(), s.Jitter()), nil
@@ -62,20 +60,20 @@ func (s *RLSServer) decide(ctx context.Context, r *rlsv3.RateLimitRequest) (*rls
 
 // ask has every descriptor decided that has something to decide: those of different buckets at once, a bounded number
 // of them, and those of one bucket in order, so that each sees what those before it took.
-func (c *call) ask(ctx context.Context, home policy.Checker, p *policy.Policy) error {
+func (s *RLSServer) ask(ctx context.Context, c *call, p *policy.Policy) error {
 	lines, err := c.lines(p)
 	if err != nil {
 		return err
 	}
 	if len(lines) == 1 {
-		return c.askLine(ctx, home, lines[0])
+		return s.askLine(ctx, c, lines[0])
 	}
 	var g errgroup.Group
 	g.SetLimit(batchOpen)
 	failed := make([]error, len(lines))
 	for i, line := range lines {
 		g.Go(func() error {
-			failed[i] = c.askLine(ctx, home, line)
+			failed[i] = s.askLine(ctx, c, line)
 			return nil
 		})
 	}
@@ -88,10 +86,21 @@ func (c *call) ask(ctx context.Context, home policy.Checker, p *policy.Policy) e
 	return nil
 }
 
-func (c *call) askLine(ctx context.Context, home policy.Checker, line []int) error {
+func (s *RLSServer) askLine(ctx context.Context, c *call, line []int) error {
+	waits := false
 	for _, i := range line {
-		var err error
-		if c.asks[i].decision, err = home.Check(ctx, c.asks[i].request); err != nil {
+		a := &c.asks[i]
+		decided, err := s.Access.Try(&a.request, &a.decision)
+		if !decided {
+			if !waits { // a timer is only for who needs it
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, s.Timeout)
+				defer cancel()
+				waits = true
+			}
+			a.decision, err = s.Access.Check(ctx, a.request)
+		}
+		if err != nil {
 			return fmt.Errorf("descriptor %d: %w", i, err)
 		}
 	}
