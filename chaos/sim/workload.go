@@ -1,0 +1,312 @@
+package sim
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
+	"github.com/weir-cluster/weir/chaos"
+	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/client/rest"
+)
+
+const (
+	domain       = "d"
+	checkers     = 8  // clients that check
+	bookers      = 2  // clients that grant and debit
+	users        = 10 // zipf: the first gets about a third of the checks
+	funded       = 5  // of the users: they have credit to spill into
+	zipfExponent = 1.2
+
+	checkTimeout = 500 * time.Millisecond
+	bookTimeout  = 3 * time.Second
+	bookEvery    = 600 * time.Millisecond // each booker, on average
+	policyEvery  = 8 * time.Second
+	lookEvery    = 2 * time.Second // at every node's view
+	sampleMicros = 300             // the largest debit
+	grantMicros  = 2000            // each grant
+)
+
+// policyText is the policy that the cluster starts with.
+//
+//go:embed policy.yaml
+var policyText string
+
+// kinds are the workload's kinds of checks: each meets the limits of its name.
+var kinds = []string{"bucket", "window", "slide", "log", "open", "spill", "both"}
+
+// limitsOf returns the limits that a kind of check meets.
+func limitsOf(kind string) []string {
+	if kind == "both" {
+		return []string{"bucket", "window"}
+	}
+	return []string{kind}
+}
+
+// otherPolicy is the policy that the operator changes to and fro: it admits less, never more.
+func otherPolicy() string {
+	return strings.NewReplacer("burst: 5, fallback: share", "burst: 3, fallback: share", "limit: 6, window: 10s, fallback: closed", "limit: 5, window: 10s, fallback: closed").
+		Replace(policyText)
+}
+
+// Rules returns what the checkers must know of the workload's limits. Rates have room for the drift of clocks.
+func Rules(nodes int) []chaos.Limit {
+	const drift = 1 + driftMax
+	const window = 10 * time.Second
+	return []chaos.Limit{
+		{Name: "bucket", Algorithm: "token_bucket", Rate: 0.5 * drift, Burst: 5, Fallback: "share", Roster: nodes},
+		{Name: "window", Algorithm: "fixed_window", Limit: 6, Window: window, Fallback: "share", Roster: nodes},
+		{Name: "slide", Algorithm: "sliding_window", Limit: 6, Window: window, Fallback: "share", Roster: nodes},
+		{Name: "log", Algorithm: "rolling_log", Limit: 6, Window: window, Fallback: "closed", Roster: nodes},
+		{Name: "open", Algorithm: "token_bucket", Rate: 0.5 * drift, Burst: 5, Fallback: "open", Roster: nodes},
+		{Name: "spill", Algorithm: "token_bucket", Rate: 0.2 * drift, Burst: 2, Fallback: "share", Spill: true, Roster: nodes},
+	}
+}
+
+// workload is clients at work.
+type workload struct {
+	c      *cluster
+	doors  *doors
+	record *recorder
+	seed   uint64
+	checks int // a second, of all clients together
+}
+
+// hand is one client: it asks one thing at a time.
+type hand struct {
+	*workload
+	id     int
+	random *rand.Rand
+	keys   int
+}
+
+func (w *workload) hand(id int) *hand {
+	return &hand{workload: w, id: id, random: rand.New(rand.NewPCG(w.seed, uint64(id)+1<<40))}
+}
+
+// run has every client work until ctx ends and waits for what they have under way.
+func (w *workload) run(ctx context.Context) {
+	var all sync.WaitGroup
+	id := 0
+	for range checkers {
+		h := w.hand(id)
+		id++
+		every := time.Duration(float64(time.Second) * checkers / float64(max(w.checks, 1)))
+		all.Go(func() { h.repeat(ctx, every, h.check) })
+	}
+	for range bookers {
+		h := w.hand(id)
+		id++
+		all.Go(func() { h.repeat(ctx, bookEvery, h.book) })
+	}
+	operator := w.hand(id)
+	all.Go(func() { operator.repeat(ctx, policyEvery, operator.operate) })
+	watcher := w.hand(id + 1)
+	all.Go(func() { watcher.watch(ctx) })
+	all.Wait()
+}
+
+// repeat does something again and again, at times drawn around every.
+func (h *hand) repeat(ctx context.Context, every time.Duration, do func(ctx context.Context)) {
+	for pause(ctx, time.Duration(h.random.ExpFloat64()*float64(every))) {
+		do(ctx)
+	}
+}
+
+func (h *hand) key(what string) string {
+	h.keys++
+	return fmt.Sprintf("%s-%d-%d", what, h.id, h.keys)
+}
+
+// user draws a user: the first is asked for most.
+func (h *hand) user(of int) string {
+	var sum float64
+	for i := range of {
+		sum += math.Pow(float64(i+1), -zipfExponent)
+	}
+	x := h.random.Float64() * sum
+	for i := range of {
+		if x -= math.Pow(float64(i+1), -zipfExponent); x < 0 {
+			return fmt.Sprint("u", i)
+		}
+	}
+	return "u0"
+}
+
+func (h *hand) node() *member {
+	all := h.c.all()
+	return all[h.random.IntN(len(all))]
+}
+
+// check asks any node for a decision; with a key it asks again after an unknown outcome, and now and then without need.
+func (h *hand) check(ctx context.Context) {
+	kind := kinds[h.random.IntN(len(kinds))]
+	of := users
+	if kind == "spill" {
+		of = funded
+	}
+	user, mode, key := h.user(of), weirv1.Mode_MODE_CONSUME, ""
+	op := chaos.Check
+	switch {
+	case h.random.IntN(20) == 0:
+		mode, op = weirv1.Mode_MODE_PEEK, chaos.Peek
+	case h.random.IntN(3) == 0:
+		key = h.key("check")
+	}
+	request := &weirv1.CheckRequest{
+		Domain: domain, IdempotencyKey: key, Mode: mode,
+		Attributes: []*weirv1.Attribute{{Name: "user", Value: user}, {Name: "kind", Value: kind}},
+	}
+	for tries := 0; tries < 3; tries++ {
+		outcome := h.ask(ctx, h.node(), request, chaos.Op{Kind: op, Account: user, Limits: limitsOf(kind), Key: key, Cost: 1})
+		again := outcome != chaos.OK || h.random.IntN(4) == 0
+		if key == "" || !again || ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+func (h *hand) ask(ctx context.Context, m *member, request *weirv1.CheckRequest, op chaos.Op) chaos.Outcome {
+	access, err := h.doors.access(m)
+	if err != nil {
+		return chaos.Failed
+	}
+	op.Client, op.Node = h.id, m.name
+	index := h.record.invoke(op)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
+	defer cancel()
+	d, err := access.Check(ctx, request)
+	var reply chaos.Reply
+	if err == nil {
+		reply = ofDecision(d)
+	}
+	return h.record.settle(index, ofGRPC(err), reply, err).Outcome
+}
+
+// book grants, debits or reads, and repeats a write with its key until its outcome is known, and now and then after.
+func (h *hand) book(ctx context.Context) {
+	account := h.user(funded)
+	var what func(ctx context.Context, w *rest.Client, key string) (chaos.Reply, error)
+	op := chaos.Op{Account: account}
+	switch draw := h.random.IntN(10); {
+	case draw < 2:
+		op.Kind, op.Key = chaos.Balance, ""
+		what = func(ctx context.Context, w *rest.Client, _ string) (chaos.Reply, error) {
+			return balance(ctx, w, account)
+		}
+	case draw < 4:
+		op.Kind, op.Key, op.Cost = chaos.Grant, h.key("grant"), grantMicros
+		kind := []string{"included", "promo", "credit"}[h.random.IntN(3)]
+		what = func(ctx context.Context, w *rest.Client, key string) (chaos.Reply, error) {
+			r, err := w.Grant(ctx, key, account, client.Grant{ID: key, Kind: kind, AmountMicros: op.Cost})
+			return ofReceipt(r), err
+		}
+	default:
+		op.Kind, op.Key, op.Cost = chaos.Debit, h.key("debit"), 1+h.random.Int64N(sampleMicros)
+		what = func(ctx context.Context, w *rest.Client, key string) (chaos.Reply, error) {
+			r, err := w.Debit(ctx, key, account, client.Debit{AmountMicros: op.Cost})
+			return ofReceipt(r), err
+		}
+	}
+	for tries := 0; tries < 5; tries++ {
+		outcome := h.send(ctx, h.node(), op, what)
+		again := outcome == chaos.Unknown || h.random.IntN(6) == 0
+		if op.Key == "" || !again || !pause(ctx, 200*time.Millisecond) {
+			return
+		}
+	}
+}
+
+// send makes one call over HTTP and notes it.
+func (h *hand) send(ctx context.Context, m *member, op chaos.Op, what func(context.Context, *rest.Client, string) (chaos.Reply, error)) chaos.Outcome {
+	w, err := h.doors.rest(m, bookTimeout)
+	if err != nil {
+		return chaos.Failed
+	}
+	op.Client, op.Node = h.id, m.name
+	index := h.record.invoke(op)
+	reply, err := what(context.WithoutCancel(ctx), w, op.Key)
+	return h.record.settle(index, ofREST(err), reply, err).Outcome
+}
+
+func balance(ctx context.Context, w *rest.Client, account string) (chaos.Reply, error) {
+	s, err := w.Account(ctx, account)
+	return chaos.Reply{Seq: s.Seq, Index: s.Index, Term: s.Term, BalanceAfterMicros: s.BalanceMicros}, err
+}
+
+// operate changes the policy, or what holds for one account beside it. No change admits more than Rules say.
+func (h *hand) operate(ctx context.Context) {
+	user := fmt.Sprint("u", funded+h.random.IntN(users-funded))
+	op := chaos.Op{Kind: chaos.Override, Account: user}
+	var what func(ctx context.Context, w *rest.Client) (uint64, error)
+	switch h.random.IntN(5) {
+	case 0, 1:
+		text := policyText
+		if h.random.IntN(2) == 0 {
+			text = otherPolicy()
+		}
+		op = chaos.Op{Kind: chaos.Policy}
+		what = func(ctx context.Context, w *rest.Client) (uint64, error) {
+			return w.ApplyPolicy(ctx, []byte(text), "", "")
+		}
+	case 2:
+		what = func(ctx context.Context, w *rest.Client) (uint64, error) {
+			return w.SetOverride(ctx, domain, user, "bucket", rest.Terms{Burst: 3})
+		}
+	case 3:
+		what = func(ctx context.Context, w *rest.Client) (uint64, error) {
+			return w.Block(ctx, domain, user, rest.Block{Why: "a drill"})
+		}
+	default:
+		what = func(ctx context.Context, w *rest.Client) (uint64, error) { return w.Unblock(ctx, domain, user) }
+	}
+	h.send(ctx, h.node(), op, func(ctx context.Context, w *rest.Client, _ string) (chaos.Reply, error) {
+		version, err := what(ctx, w)
+		return chaos.Reply{PolicyVersion: version}, err
+	})
+}
+
+// watch looks at every node's view, again and again.
+func (h *hand) watch(ctx context.Context) {
+	said := make(map[string]chaos.Event)
+	for pause(ctx, lookEvery) {
+		for _, m := range h.c.all() {
+			h.look(ctx, m, said)
+		}
+	}
+}
+
+// look notes what a node's view is, and as events what of it is new.
+func (h *hand) look(ctx context.Context, m *member, said map[string]chaos.Event) (leader string, epoch uint64) {
+	access, err := h.doors.access(m)
+	if err != nil {
+		return "", 0
+	}
+	index := h.record.invoke(chaos.Op{Client: h.id, Node: m.name, Kind: chaos.View})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
+	defer cancel()
+	v, err := access.GetView(ctx, &weirv1.GetViewRequest{})
+	outcome := ofGRPC(err)
+	if outcome == chaos.Unknown {
+		outcome = chaos.Failed // a look changes nothing
+	}
+	h.record.settle(index, outcome, chaos.Reply{Epoch: v.GetEpoch(), PolicyVersion: v.GetPolicyVersion(), Detail: v.GetLeader()}, err)
+	if err != nil {
+		return "", 0
+	}
+	was := said[m.name]
+	if was.Epoch != v.GetEpoch() {
+		h.record.event(chaos.Event{Node: m.name, What: "epoch", Epoch: v.GetEpoch()})
+	}
+	if was.Detail != v.GetLeader() {
+		h.record.event(chaos.Event{Node: m.name, What: "leader", Detail: v.GetLeader()})
+	}
+	said[m.name] = chaos.Event{Epoch: v.GetEpoch(), Detail: v.GetLeader()}
+	return v.GetLeader(), v.GetEpoch()
+}
