@@ -52,9 +52,7 @@ func (r *Router) Check(ctx context.Context, q policy.Request) (policy.Decision, 
 	if err != nil {
 		return policy.Decision{}, err
 	}
-	asking, cancel := early(ctx)
-	defer cancel()
-	d, err := route(asking, r, account.Partition,
+	d, err := route(ctx, r, account.Partition, early,
 		func(ctx context.Context, epoch uint64) (policy.Decision, error) { return r.decide(ctx, q, epoch) },
 		func(ctx context.Context, to Peer, epoch uint64) (policy.Decision, error) {
 			if err := p.Validate(q); err != nil { // what cannot be encoded would break the stream of all others
@@ -130,8 +128,11 @@ func (r *Router) Decide(ctx context.Context, q policy.Request, epoch uint64) (po
 	if err != nil {
 		return policy.Decision{}, err
 	}
-	ctx, cancel := early(ctx)
-	defer cancel()
+	if left, some := early(ctx); some {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, left)
+		defer cancel()
+	}
 	v, err := r.asHome(ctx, account.Partition, epoch)
 	if err != nil {
 		return policy.Decision{}, err
@@ -139,20 +140,24 @@ func (r *Router) Decide(ctx context.Context, q policy.Request, epoch uint64) (po
 	return r.decide(ctx, q, v.Epoch)
 }
 
-// early leaves an eighth of the time for the way back, and of ten milliseconds and more at least two, so that what holds
-// when nobody answers reaches the caller as a decision instead of after it gave up.
-func early(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return ctx, func() {}
+// early returns how long to wait of the time that ctx leaves, if it bounds it: an eighth is kept for the way back, and of
+// ten milliseconds and more at least two, so that what holds when nobody answers reaches the caller as a decision instead of
+// after it gave up.
+func early(ctx context.Context) (wait time.Duration, some bool) {
+	deadline, some := ctx.Deadline()
+	if !some {
+		return 0, false
 	}
 	left := time.Until(deadline)
 	back := left / 8
 	if left >= 10*time.Millisecond {
 		back = max(back, 2*time.Millisecond)
 	}
-	return context.WithDeadline(ctx, deadline.Add(-back))
+	return left - back, true
 }
+
+// whole is early for who has nothing to say when nobody answers.
+func whole(context.Context) (time.Duration, bool) { return 0, false }
 
 func (r *Router) decide(ctx context.Context, q policy.Request, epoch uint64) (policy.Decision, error) {
 	d, err := r.cfg.Home.Check(ctx, q)
@@ -166,7 +171,7 @@ func (r *Router) Settle(ctx context.Context, s policy.Settlement) (policy.Settle
 	if err != nil {
 		return policy.Settled{}, err
 	}
-	return route(ctx, r, partition,
+	return route(ctx, r, partition, whole,
 		func(ctx context.Context, _ uint64) (policy.Settled, error) { return r.cfg.Home.Settle(ctx, s) },
 		func(ctx context.Context, to Peer, epoch uint64) (policy.Settled, error) {
 			return to.Settle(ctx, s, epoch)
@@ -220,8 +225,10 @@ type placed interface {
 }
 
 // route answers here when this node is the home, else asks the home: once, and once more when the first
-// turns out not to be the home and knows better.
-func route[T placed](ctx context.Context, r *Router, partition uint16, here func(context.Context, uint64) (T, error), there func(context.Context, Peer, uint64) (T, error)) (T, error) {
+// turns out not to be the home and knows better. It waits as long as patience says.
+func route[T placed](ctx context.Context, r *Router, partition uint16, patience func(context.Context) (time.Duration, bool),
+	here func(context.Context, uint64) (T, error), there func(context.Context, Peer, uint64) (T, error),
+) (T, error) {
 	var none T
 	for try := 0; ; try++ {
 		v := r.cfg.Views.Current()
@@ -232,10 +239,19 @@ func route[T placed](ctx context.Context, r *Router, partition uint16, here func
 		if !ok {
 			return none, fmt.Errorf("%w: partition %d has no home", policy.ErrUnavailable, partition)
 		}
+		wait, some := patience(ctx)
 		if r.self(home) {
+			if !some {
+				return here(ctx, v.Epoch)
+			}
+			ctx, cancel := context.WithTimeout(ctx, wait)
+			defer cancel()
 			return here(ctx, v.Epoch)
 		}
-		fctx, cancel := context.WithTimeout(ctx, r.cfg.ForwardTimeout)
+		if !some || wait > r.cfg.ForwardTimeout {
+			wait = r.cfg.ForwardTimeout
+		}
+		fctx, cancel := context.WithTimeout(ctx, wait) // the only timer of a forward
 		answer, err := there(fctx, r.cfg.Peers.Peer(home.Peer), v.Epoch)
 		cancel()
 		moved := (*NotHomeError)(nil)

@@ -9,6 +9,7 @@ type partition struct {
 	seen      int64      // the largest now of any operation
 	ops       uint32
 	cold      bool
+	added     uint8 // how many operations added buckets since the last sweep for it
 	table     table
 	coldSince int64
 	imports   *imports // nil before the first

@@ -10,6 +10,9 @@ import (
 const partitions = 4096
 
 const (
+	// sweepAdded is how many operations that add buckets to a partition sweep one page of it: the dead that are kept beside
+	// the live are about as many as its pages times this. A key that comes again finds its dead bucket, and adds none.
+	sweepAdded = 8
 	// sweepEvery is how many operations of a partition pay for sweeping a page of another one, which may be idle.
 	sweepEvery = 128
 	// reclaimSteps bounds the pages that one operation looks at when the store is at its bound.
@@ -117,8 +120,9 @@ func (s *Store) tryCheck(p uint16, asked int64, takes []Take, commit bool, short
 	} else {
 		size := pt.size()
 		pt.commit(now, asked, takes, o)
-		if added > 0 {
+		if pt.added += uint8(min(added, 1)); pt.added == sweepAdded {
 			pt.table.sweep(now, pt.cold)
+			pt.added = 0
 		}
 		s.recount(pt, size+added)
 	}

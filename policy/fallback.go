@@ -33,7 +33,7 @@ func NewFallback(c FallbackConfig) *Fallback {
 // Check decides r on this node alone, in a cluster whose roster has nodes members. A matching limit that is closed
 // denies; limits that share admit floor(1/nodes) of what they say, all of them or none; limits that are open are not
 // asked. It does not block, and its errors are Waterfall's.
-func (f *Fallback) Check(_ context.Context, r Request, nodes int) (Decision, error) {
+func (f *Fallback) Check(_ context.Context, r Request, nodes int) (d Decision, err error) {
 	p := f.plans.Get().(*plan)
 	defer func() {
 		p.reset()
@@ -42,9 +42,10 @@ func (f *Fallback) Check(_ context.Context, r Request, nodes int) (Decision, err
 	if err := p.make(f.c.Policy(), f.c.Hasher(), &r, f.c.Now()); err != nil {
 		return Decision{}, err
 	}
-	d := f.decide(p, &r, nodes)
+	p.answer = &d
+	f.decide(p, &r, nodes)
 	d.Explain = p.explained()
-	return *d, nil
+	return d, nil
 }
 
 func (f *Fallback) decide(p *plan, r *Request, nodes int) *Decision {

@@ -41,8 +41,8 @@ type plan struct {
 	states  []LimitState
 	sources []Draw
 
-	answer Decision // as far as it is made
-	spent  draft    // what was drawn from the ledger for it
+	answer *Decision // the caller's, written over
+	spent  draft     // what was drawn from the ledger for it
 
 	ids *ids
 }

@@ -13,7 +13,7 @@ import (
 
 // decision begins the plan's decision anew, with the limits as the takes left them.
 func (p *plan) decision() *Decision {
-	d := &p.answer
+	d := p.answer
 	*d = Decision{PolicyVersion: p.policy.version, Limits: p.states[:0]}
 	for i := range p.takes {
 		t, l := &p.takes[i], p.limits[i]

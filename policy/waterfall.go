@@ -97,16 +97,15 @@ func (w *Waterfall) forget(p *plan) {
 
 func (w *Waterfall) check(ctx context.Context, p *plan, r *Request, d *Decision) error {
 	at := w.c.Now()
-	p.states, p.sources = d.Limits, d.Sources
-	*d = Decision{}
-	if err := p.make(w.c.Policy(), w.c.Hasher(), r, at); err != nil {
-		return err
+	p.answer, p.states, p.sources = d, d.Limits, d.Sources
+	err := p.make(w.c.Policy(), w.c.Hasher(), r, at)
+	if err == nil {
+		_, err = w.decide(ctx, p, r, at) // over d
 	}
-	answer, err := w.decide(ctx, p, r, at)
 	if err != nil {
+		*d = Decision{}
 		return err
 	}
-	*d = *answer
 	d.Explain = p.explained()
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -16,11 +17,14 @@ import (
 // openMax bounds the checks of one stream that wait at once; past it the stream is not read, and the sender waits.
 const openMax = policy.BatchMax
 
+// idleMax bounds the goroutines that a stream keeps for checks that will have to wait.
+const idleMax = 64
+
 // stream answers the checks of one stream until the caller hangs up or its context ends: in one message what could be
 // decided at once, and in later ones what had to wait.
 func (k *desk) stream(s grpc.ServerStream) error {
 	ctx, cancel := context.WithCancel(s.Context())
-	x := &exchange{desk: k, ctx: ctx, open: make(chan struct{}, openMax)}
+	x := &exchange{desk: k, ctx: ctx, open: make(chan struct{}, openMax), tasks: make(chan task)}
 	x.out.buffers, x.out.send = &k.buffers, func(r *reply) error { return s.SendMsg(r) }
 	x.out.room.L = &x.out.mu
 	a := arrival{desk: k, streamed: true}
@@ -33,6 +37,7 @@ func (k *desk) stream(s grpc.ServerStream) error {
 	if err != nil {
 		cancel()
 	}
+	close(x.tasks)
 	x.work.Wait() // who hung up properly gets all answers
 	cancel()
 	return errors.Join(err, x.out.close())
@@ -40,11 +45,21 @@ func (k *desk) stream(s grpc.ServerStream) error {
 
 // exchange is one stream.
 type exchange struct {
-	desk *desk
-	ctx  context.Context // of the stream
-	out  outbox
-	work sync.WaitGroup
-	open chan struct{} // holds one for each check that waits
+	desk  *desk
+	ctx   context.Context // of the stream
+	out   outbox
+	work  sync.WaitGroup
+	open  chan struct{} // holds one for each check that waits
+	tasks chan task     // for a goroutine that has none
+	idle  atomic.Int32  // how many wait for one
+}
+
+// task is a check that has to wait.
+type task struct {
+	id      uint64
+	request policy.Request
+	epoch   uint64
+	leftMs  int64
 }
 
 // read answers messages until there are no more.
@@ -110,10 +125,30 @@ func (x *exchange) await(c *check) error {
 }
 
 func (x *exchange) start(c *check) {
-	id, q, epoch, left := c.id, c.later(), c.epoch, c.timeoutMs
-	x.work.Go(func() {
-		d, err := x.desk.wait(x.ctx, q, epoch, left)
-		x.out.add(id, &d, err)
+	t := task{c.id, c.later(), c.epoch, c.timeoutMs}
+	select {
+	case x.tasks <- t:
+	default:
+		x.work.Go(func() { x.carry(t) })
+	}
+}
+
+// carry has a check decided, and those after it that come while it is idle: the stack of a new goroutine would have to
+// grow for each.
+func (x *exchange) carry(t task) {
+	for {
+		d, err := x.desk.wait(x.ctx, t.request, t.epoch, t.leftMs)
+		x.out.add(t.id, &d, err)
 		<-x.open
-	})
+		if x.idle.Add(1) > idleMax {
+			x.idle.Add(-1)
+			return
+		}
+		next, more := <-x.tasks
+		x.idle.Add(-1)
+		if !more {
+			return
+		}
+		t = next
+	}
 }

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/oklog/ulid/v2"
@@ -44,6 +45,21 @@ func appendText(b []byte, field uint64, text string) []byte {
 // open begins a message in a field of at most number 15, whose length is not known yet; shut ends it.
 func open(b []byte, field uint64) (_ []byte, at int) {
 	return append(b, byte(sized(field)), 0), len(b) + 2
+}
+
+// openLong is open for what is seldom short: it leaves room for a length of two bytes.
+func openLong(b []byte, field uint64) (_ []byte, at int) {
+	return append(b, byte(sized(field)), 0, 0), len(b) + 3
+}
+
+// shutLong is shut for openLong.
+func shutLong(b []byte, at int) []byte {
+	n := len(b) - at
+	if n >= 0x80 && n < 0x4000 {
+		b[at-2], b[at-1] = byte(n)|0x80, byte(n>>7)
+		return b
+	}
+	return shut(slices.Delete(b, at-1, at), at-1)
 }
 
 // shut writes the length of what was appended since open. Most is short and has its byte; a longer one moves on.
@@ -143,8 +159,8 @@ func appendLimit(b []byte, l *policy.LimitState) []byte {
 func appendOutcome(b []byte, d *policy.Decision, err error) []byte {
 	var at int
 	if err == nil {
-		b, at = open(b, 1)
-		return shut(appendDecision(b, d), at)
+		b, at = openLong(b, 1)
+		return shutLong(appendDecision(b, d), at)
 	}
 	f := toFault(err)
 	b, at = open(b, 2)
@@ -157,14 +173,14 @@ func appendOutcome(b []byte, d *policy.Decision, err error) []byte {
 
 // appendStreamed appends a StreamedOutcome to the outcomes of a CheckStreamResponse.
 func appendStreamed(b []byte, id uint64, d *policy.Decision, err error) []byte {
-	b, whole := open(b, 1)
+	b, whole := openLong(b, 1)
 	b = appendNumber(b, 1, id)
-	b, at := open(b, 2)
-	return shut(shut(appendOutcome(b, d, err), at), whole)
+	b, at := openLong(b, 2)
+	return shutLong(shutLong(appendOutcome(b, d, err), at), whole)
 }
 
 // appendAnswer appends an Outcome to the outcomes of a CheckBatchResponse.
 func appendAnswer(b []byte, d *policy.Decision, err error) []byte {
-	b, at := open(b, 1)
-	return shut(appendOutcome(b, d, err), at)
+	b, at := openLong(b, 1)
+	return shutLong(appendOutcome(b, d, err), at)
 }

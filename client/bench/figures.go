@@ -12,7 +12,7 @@ const (
 	figureKeys     = 10_000
 	unaryCallers   = 64
 	packedChecks   = 100
-	packedCallers  = 4 // each on a stream of its own: enough to keep one node busy
+	packedCallers  = 32 // each on a stream of its own: with few, one waits for the other's wakeups instead of working
 	clientCallers  = 256
 	figureNodes    = 3
 	idleWindows    = 3
