@@ -54,7 +54,6 @@ func (p *parts) stages(ready chan struct{}) []stage {
 		{"steward", steward.Run},
 		{"waterfall", p.waterfall.Run},
 		{"policy", p.seed},
-		{"audience", p.inform},
 		{"grpc", func(ctx context.Context) error { return serveGRPC(ctx, api, p.grpc, closeTimeout) }},
 		{"http", p.serveHTTP},
 		{"readiness", func(ctx context.Context) error { return p.watch(ctx, ready, healthy) }},
@@ -109,22 +108,6 @@ func (p *parts) forget(ctx context.Context) error {
 	return nil
 }
 
-// inform tells those who watch the view of each change, and the cluster how many they are.
-func (p *parts) inform(ctx context.Context) error {
-	var epoch, version uint64
-	poll(ctx, 100*time.Millisecond, func() bool {
-		current := p.book.Current()
-		if current != nil && (p.views.Epoch() != epoch || current.Version() != version) {
-			epoch, version = p.views.Epoch(), current.Version()
-			p.audience.Tell()
-		}
-		clients := p.audience.Count()
-		p.gossip.Say(func(s *cluster.Sighting) { s.Clients = clients })
-		return false
-	})
-	return nil
-}
-
 // notReady returns why this node should get no traffic. The trouble of others is not among the reasons.
 func (p *parts) notReady() error {
 	v := p.views.Current()
@@ -145,31 +128,40 @@ func (p *parts) notReady() error {
 	return nil
 }
 
-// watch closes ready at the first moment this node can decide, and keeps the gRPC health in step.
+// watch closes ready at the first moment this node can decide, and then keeps the gRPC health in step, those who watch the
+// view, and what the cluster knows of how many they are. Each look wakes an idle processor, so there are few.
 func (p *parts) watch(ctx context.Context, ready chan struct{}, healthy *health.Server) error {
-	was := false
-	poll(ctx, 20*time.Millisecond, func() bool {
-		is := p.notReady() == nil
-		if is == was {
-			return false
+	if !poll(ctx, 20*time.Millisecond, func() bool { return p.notReady() == nil }) {
+		return nil
+	}
+	p.cfg.Logger.Info("ready", "http", p.http.Addr().String(), "grpc", p.grpc.Addr().String(), "epoch", p.views.Epoch())
+	tellHealth(healthy, true)
+	close(ready)
+	was, epoch, version := true, uint64(0), uint64(0)
+	poll(ctx, 100*time.Millisecond, func() bool {
+		if is := p.notReady() == nil; is != was {
+			tellHealth(healthy, is)
+			was = is
 		}
-		status := grpc_health_v1.HealthCheckResponse_NOT_SERVING
-		if is {
-			status = grpc_health_v1.HealthCheckResponse_SERVING
+		if current := p.book.Current(); current != nil && (p.views.Epoch() != epoch || current.Version() != version) {
+			epoch, version = p.views.Epoch(), current.Version()
+			p.audience.Tell()
 		}
-		for _, service := range healthServices() {
-			healthy.SetServingStatus(service, status)
-		}
-		select {
-		case <-ready:
-		default:
-			p.cfg.Logger.Info("ready", "http", p.http.Addr().String(), "grpc", p.grpc.Addr().String(), "epoch", p.views.Epoch())
-			close(ready)
-		}
-		was = is
+		clients := p.audience.Count()
+		p.gossip.Say(func(s *cluster.Sighting) { s.Clients = clients })
 		return false
 	})
 	return nil
+}
+
+func tellHealth(healthy *health.Server, ready bool) {
+	status := grpc_health_v1.HealthCheckResponse_NOT_SERVING
+	if ready {
+		status = grpc_health_v1.HealthCheckResponse_SERVING
+	}
+	for _, service := range healthServices() {
+		healthy.SetServingStatus(service, status)
+	}
 }
 
 // healthServices are the names under which health is told.
@@ -261,7 +253,7 @@ func (p *parts) serveHTTP(ctx context.Context) error {
 	}
 	s := &http.Server{
 		Handler: api.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second,
-		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 	}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
