@@ -10,6 +10,10 @@ BENCHTIME ?= 1s
 COUNT     ?= 1
 PKG       ?= ./...
 ARGS      ?=
+SEED      ?= 1
+NODES     ?= 5
+TRIES     ?= 10
+N         ?= 500
 
 TOOL := $(GO) -C tools tool
 # Our own Go files: tracked or new, neither ignored nor generated nor deleted.
@@ -41,6 +45,15 @@ race: ## run the short tests under the race detector (needs a C compiler)
 	@cc=$$($(GO) env CC); command -v "$${cc%% *}" >/dev/null || { \
 	  echo "make race: the race detector needs cgo, and the C compiler '$$cc' is not installed" >&2; exit 1; }
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -short $(PKG)
+
+.PHONY: sim
+sim: ## simulate one schedule and, if it fails, shrink it: SEED=17 (NODES=5), or SCHEDULE=FILE; docs/chaos.md
+	$(GO) test ./chaos/sim -count 1 -timeout 0 -run 'TestSeed$$' -v -tries $(TRIES) \
+	  $(if $(SCHEDULE),-schedule $(abspath $(SCHEDULE)),-seed $(SEED) -nodes $(NODES)) $(ARGS)
+
+.PHONY: soak
+soak: ## simulate N (500) random schedules from SEED on; ARGS="-keep DIR" keeps those that fail
+	$(GO) test ./chaos/sim -count 1 -timeout 0 -run 'TestSoak$$' -v -seed $(SEED) -seeds $(N) -nodes $(NODES) $(ARGS)
 
 .PHONY: lint
 lint: lint-format lint-vet lint-generate lint-tidy ## check format, vet, staticcheck, generated code, go.mod

@@ -18,6 +18,11 @@ const (
 	Failed                 // surely nothing happened
 )
 
+// String returns the outcome in lower case.
+func (o Outcome) String() string {
+	return [...]string{"unknown", "ok", "failed"}[min(o, Failed)]
+}
+
 // Kind says what an operation asks for.
 type Kind uint8
 
@@ -34,17 +39,23 @@ const (
 	View                     // an observation of a node's view
 )
 
+// String returns the kind in lower case.
+func (k Kind) String() string {
+	return [...]string{"none", "check", "peek", "grant", "debit", "balance", "entries", "policy", "override", "view"}[min(k, View)]
+}
+
 // Op is one operation of a client and what came of it. Times are of the harness's one clock, since the run began.
 type Op struct {
 	Invoked  time.Duration `json:"t_inv"`
-	Returned time.Duration `json:"t_ret"` // below zero while it is open: only an Unknown one may be
+	Returned time.Duration `json:"t_ret"`           // below zero while it is open: only an Unknown one may be
+	Intended time.Duration `json:"t_int,omitempty"` // of an open workload: when it should have been invoked; zero is Invoked
 	Client   int           `json:"client"`
 	Node     string        `json:"node,omitempty"` // that was asked
 	Kind     Kind          `json:"op"`
 	Account  string        `json:"account,omitempty"`
 	Limits   []string      `json:"limits,omitempty"` // that the check meets, when the workload knows
 	Key      string        `json:"key,omitempty"`    // of idempotency
-	Cost     int64         `json:"cost,omitempty"`   // requests of a check, micro-credits of a grant or debit
+	Cost     int64         `json:"cost,omitempty"`   // requests of a check, micro-credits of a grant or debit, the most that an audit lists
 	Outcome  Outcome       `json:"outcome"`
 	Err      string        `json:"err,omitempty"`
 	Reply    Reply         `json:"reply,omitzero"`
@@ -79,6 +90,7 @@ type LimitReply struct {
 	Remaining int64         `json:"remaining"`
 	Reset     time.Duration `json:"reset"`
 	Refused   bool          `json:"refused,omitempty"`
+	Capacity  int64         `json:"capacity,omitempty"` // the most it can hold, when that is not Limit
 }
 
 // SourceReply is a part of what was allowed.
@@ -128,21 +140,31 @@ type Fault struct {
 	Proof  string        `json:"proof"` // what was counted
 	Before uint64        `json:"before"`
 	After  uint64        `json:"after"`
+	Jump   time.Duration `json:"jump,omitempty"` // of a clock, ahead
 }
 
 // Bit says whether the fault was seen to do something.
 func (f Fault) Bit() bool { return f.After > f.Before }
 
-// History is a run: what was asked, what happened meanwhile, and what was done to it. Ops are in the order in which
-// they were invoked.
-type History struct {
-	Ops    []Op
-	Events []Event
-	Faults []Fault
+// Overdraft is how far below zero the balance of an account may go. An account without one stops at zero.
+type Overdraft struct {
+	Account string `json:"account"`
+	Micros  int64  `json:"micros"`
 }
 
-// line is a line of a written history: one of the three.
+// History is a run: what was asked, what happened meanwhile, and what was done to it. Ops are in the order in which
+// they were invoked; a start event stands for every process of a node.
+type History struct {
+	Ops        []Op
+	Events     []Event
+	Faults     []Fault
+	Overdrafts []Overdraft
+}
+
+// line is a line of a written history: one of the four.
 type line struct {
+	Overdraft *Overdraft `json:"a,omitempty"`
+
 	Op    *Op    `json:"o,omitempty"`
 	Event *Event `json:"e,omitempty"`
 	Fault *Fault `json:"f,omitempty"`
@@ -152,6 +174,11 @@ type line struct {
 func (h *History) Write(w io.Writer) error {
 	buffered := bufio.NewWriter(w)
 	out := json.NewEncoder(buffered)
+	for i := range h.Overdrafts {
+		if err := out.Encode(line{Overdraft: &h.Overdrafts[i]}); err != nil {
+			return fmt.Errorf("write history: %w", err)
+		}
+	}
 	for i := range h.Faults {
 		if err := out.Encode(line{Fault: &h.Faults[i]}); err != nil {
 			return fmt.Errorf("write history: %w", err)
@@ -184,6 +211,8 @@ func ReadHistory(r io.Reader) (*History, error) {
 			h.Ops = append(h.Ops, *l.Op)
 		case l.Event != nil:
 			h.Events = append(h.Events, *l.Event)
+		case l.Overdraft != nil:
+			h.Overdrafts = append(h.Overdrafts, *l.Overdraft)
 		case l.Fault != nil:
 			h.Faults = append(h.Faults, *l.Fault)
 		}

@@ -46,6 +46,9 @@ type Limit struct {
 	Window    time.Duration
 	Fallback  string // share, open, closed
 	Spill     bool
-	Roster    int           // nodes that share it when the home is out of reach
+	Roster    int           // nodes that share it when the home is out of reach, at least
 	From      time.Duration // since the run began
+	// Takeover is what a new home starts with: drained, fresh, or copy, what the home before knew. Empty is drained for a
+	// token bucket and fresh for the others.
+	Takeover string
 }

@@ -5,21 +5,25 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/weir-cluster/weir/chaos"
-	"github.com/weir-cluster/weir/client/rest"
+	"github.com/weir-cluster/weir/client"
 )
 
 const (
-	auditTries   = 10
-	entriesPage  = 256
-	digestEvery  = 16 // entries of the log
-	caughtUpSpan = 8  // entries that a log may be short of the longest and still count as caught up
+	auditTries   = 4
+	leaders      = 3 // that tell what the accounts are
+	digestEvery  = 16
+	caughtUpSpan = 8 // entries that a log may be short of the longest and still count as caught up
+	leadWithin   = 10 * time.Second
 )
 
-// audit asks each node what it knows: its view, every account and its movements; and compares the disks.
+// audit asks each node what it knows: its view, every account and its movements; compares the disks; and then ends the
+// leader's process, so that other voters tell from their own state what the accounts are.
 func (r *run) audit(ctx context.Context) {
 	h := r.work.hand(1001)
 	said := make(map[string]chaos.Event)
@@ -28,27 +32,95 @@ func (r *run) audit(ctx context.Context) {
 			continue
 		}
 		h.look(ctx, m, said)
+		seen := make(map[string]uint64)
 		for i := range funded {
 			account := fmt.Sprint("u", i)
-			h.insist(ctx, m, chaos.Op{Kind: chaos.Balance, Account: account}, func(ctx context.Context, w *rest.Client, _ string) (chaos.Reply, error) {
-				return balance(ctx, w, account)
-			})
-			h.insist(ctx, m, chaos.Op{Kind: chaos.Entries, Account: account}, func(ctx context.Context, w *rest.Client, _ string) (chaos.Reply, error) {
-				entries, err := w.Entries(ctx, account, 0, entriesPage)
-				return chaos.Reply{Entries: ofEntries(entries)}, err
+			insist(func() bool { return h.balance(ctx, m, account) == chaos.OK })
+			insist(func() bool {
+				was := seen[account]
+				return h.list(ctx, m, account, seen) == chaos.OK && seen[account] < was+entriesPage
 			})
 		}
 	}
 	r.digests()
+	var last *member
+	for range leaders {
+		next := r.leader(ctx, h, last)
+		if last != nil {
+			_ = r.c.start(last) // a configuration that was good before
+		}
+		if next == nil {
+			return
+		}
+		for i := range funded {
+			account := fmt.Sprint("u", i)
+			insist(func() bool { return r.account(ctx, next, account) == nil })
+		}
+		r.c.crash(next, false)
+		last = next
+	}
+	_ = r.c.start(last)
 }
 
-// insist repeats a read until it is answered, a few times.
-func (h *hand) insist(ctx context.Context, m *member, op chaos.Op, what func(context.Context, *rest.Client, string) (chaos.Reply, error)) {
+// insist repeats what may fail, a few times.
+func insist(is func() bool) {
 	for range auditTries {
-		if h.send(ctx, m, op, what) == chaos.OK {
+		if is() {
 			return
 		}
 	}
+}
+
+// leader waits until all that run say that the same node leads, and not the last one; nil when they do not in time.
+func (r *run) leader(ctx context.Context, h *hand, last *member) *member {
+	var next *member
+	err := until(leadWithin, func() bool {
+		said := make(map[string]bool)
+		for _, m := range r.c.all() {
+			if runs, _ := r.c.up(m); runs {
+				name, _ := h.look(ctx, m, make(map[string]chaos.Event))
+				said[name] = true
+				next = r.c.find(name)
+			}
+		}
+		return len(said) == 1 && next != nil && next != last && r.c.serves(next)
+	})
+	if err != nil {
+		return nil
+	}
+	return next
+}
+
+// account notes a sum over all that a leader answers about an account: the same at the same seq, whoever leads.
+func (r *run) account(ctx context.Context, leader *member, account string) error {
+	w, err := r.doors.rest(leader, bookTimeout)
+	if err != nil {
+		return err
+	}
+	s, err := w.Account(ctx, account)
+	if err != nil {
+		return err
+	}
+	entries, err := w.Entries(ctx, account, 0, entriesPage)
+	if err != nil {
+		return err
+	}
+	seq := s.Seq
+	s.Index, s.Term = 0, 0 // of the read itself
+	text, err := json.Marshal(struct {
+		Statement client.Statement
+		Entries   []client.Entry
+	}{s, entries})
+	if err != nil {
+		return err
+	}
+	r.record.event(chaos.Event{Node: leader.name, What: "digest", Detail: "account " + account, Index: seq, Digest: digest(text)})
+	return nil
+}
+
+func digest(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
 }
 
 // digests notes, for every disk whose log is caught up, a sum over all entries up to some indexes: equal logs have
@@ -76,8 +148,7 @@ func (r *run) digests() {
 			_, _ = sum.Write(binary.BigEndian.AppendUint64(nil, term)) // a hash takes all
 			_, _ = sum.Write(data)
 			if i%digestEvery == 0 || i == last {
-				digest := hex.EncodeToString(sum.Sum(nil)[:8])
-				r.record.event(chaos.Event{Node: m.name, What: "digest", Index: i, Digest: digest})
+				r.record.event(chaos.Event{Node: m.name, What: "digest", Detail: "log", Index: i, Digest: hex.EncodeToString(sum.Sum(nil)[:8])})
 			}
 		}
 	}
@@ -86,5 +157,9 @@ func (r *run) digests() {
 		names[i] = m.name
 	}
 	slices.Sort(names)
-	r.record.event(chaos.Event{What: "audited", Index: last, Detail: fmt.Sprint(names)})
+	var snapshots uint64
+	for _, m := range r.c.all() {
+		snapshots += m.disk.stats().Taken
+	}
+	r.record.event(chaos.Event{What: "audited", Index: last, Detail: fmt.Sprintf("logs of %v, %d snapshots were taken", names, snapshots)})
 }

@@ -73,7 +73,7 @@ func (c *cluster) add(seed uint64) *member {
 	i := len(c.members)
 	random := rand.New(rand.NewPCG(seed, uint64(i)+1<<32))
 	m := &member{name: nodeName(i), ip: fmt.Sprintf("10.0.0.%d", i+1)}
-	m.disk = newDisk(m.name, random, func() { c.fatal(m) })
+	m.disk = newDisk(m.name, random, func(why string) { c.fatal(m, why) })
 	m.clock = newClock(time.Duration(random.Int64N(int64(2*offsetMax)))-offsetMax, 1+driftMax*(2*random.Float64()-1))
 	c.members = append(c.members, m)
 	return m
@@ -159,14 +159,14 @@ func (c *cluster) ended(m *member, p *process, err error) {
 	c.record.event(chaos.Event{Node: m.name, What: "stop", Detail: text(err)})
 }
 
-// fatal ends a process whose disk refused what no Raft survives. Its supervisor starts it again.
-func (c *cluster) fatal(m *member) {
+// fatal ends a process whose disk did what no Raft survives. Its supervisor starts it again.
+func (c *cluster) fatal(m *member, why string) {
 	c.crash(m, false)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closing {
 		m.wanted = true
-		c.record.event(chaos.Event{Node: m.name, What: "died", Detail: "a term could not be written"})
+		c.record.event(chaos.Event{Node: m.name, What: "died", Detail: why})
 		time.AfterFunc(restartAfter, func() { c.revive(m) })
 	}
 }

@@ -14,7 +14,7 @@ import (
 // can be set while it is used. It survives the crash of its node, and is replaced when a disk is lost. The log and
 // votes of a write are durable when the write returns, as those of raftboltdb are, unless the disk lies.
 type disk struct {
-	fatal func() // ends the node's process: a vote or a term could not be written, which no Raft survives
+	fatal func(why string) // ends the node's process, as a write that no Raft survives does
 
 	mu      sync.Mutex // guards all below and every image; never held while anything waits
 	random  *rand.Rand
@@ -27,6 +27,7 @@ type disk struct {
 	syncMin time.Duration // of one write; drawn evenly up to syncMax
 	syncMax time.Duration
 	writing *write // the log write that waits for its sync; nil: none
+	tears   bool   // the next log write is cut short, and the process ends in it
 	lies    bool   // writes return before they are synced
 	synced  *image // what a crash leaves of a disk that lies; nil: everything
 	seen    diskStats
@@ -38,8 +39,9 @@ type diskStats struct {
 	Stalled uint64 // writes that waited for the end of a stall
 	Slowed  uint64 // writes that took longer than a good disk's
 	Unsure  uint64 // entries that were acknowledged and not synced
-	Torn    uint64 // log writes that a crash met before their sync
+	Torn    uint64 // log writes that a crash met before their sync, or that were cut short
 	Lost    uint64 // entries that a crash or a loss took
+	Taken   uint64 // snapshots written
 }
 
 // write is a log write on its way.
@@ -56,7 +58,7 @@ const (
 
 var _ group.Storage = (*disk)(nil)
 
-func newDisk(name string, random *rand.Rand, fatal func()) *disk {
+func newDisk(name string, random *rand.Rand, fatal func(why string)) *disk {
 	return &disk{fatal: fatal, random: random, name: name, image: newImage(), syncMin: syncQuick, syncMax: syncUsual}
 }
 
@@ -121,6 +123,13 @@ func (d *disk) stall() {
 	}
 }
 
+// tear has the next log write end its process before all of it is on the disk.
+func (d *disk) tear() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.tears = true
+}
+
 // slow has each write take this long.
 func (d *disk) slow(shortest, longest time.Duration) {
 	d.mu.Lock()
@@ -139,7 +148,7 @@ func (d *disk) lie() {
 func (d *disk) repair() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.broken, d.syncMin, d.syncMax, d.lies, d.synced = nil, syncQuick, syncUsual, false, nil
+	d.broken, d.syncMin, d.syncMax, d.tears, d.lies, d.synced = nil, syncQuick, syncUsual, false, false, nil
 	d.endStall()
 }
 

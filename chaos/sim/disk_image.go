@@ -101,6 +101,14 @@ func (h *handle) write(count int, apply func(to *image, entries int)) error {
 		d.seen.Refused++
 		return d.broken
 	}
+	if d.tears && count > 0 && !h.image.orphan {
+		d.tears = false
+		d.seen.Torn++
+		apply(h.image, d.random.IntN(count))
+		d.mu.Unlock()
+		d.fatal("a log write was cut short")
+		d.mu.Lock()
+	}
 	if !h.image.orphan && !d.lies {
 		h.sync(count, apply)
 	}
@@ -222,7 +230,7 @@ func (h *handle) vote(apply func(to *image, entries int)) error {
 		apply(h.image, 0)
 		return nil
 	}
-	h.d.fatal()
+	h.d.fatal("a term could not be written")
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
 	apply(h.image, 0) // to an orphan
@@ -279,7 +287,10 @@ func (s *sink) ID() string { return s.meta.ID }
 func (s *sink) Close() error {
 	s.meta.Size = int64(s.Len())
 	kept := &snapshot{meta: s.meta, content: s.Bytes()}
-	return s.h.write(0, func(m *image, _ int) { m.snapshot = kept })
+	return s.h.write(0, func(m *image, _ int) {
+		m.snapshot = kept
+		s.h.d.seen.Taken++
+	})
 }
 
 // Cancel drops the snapshot.

@@ -131,7 +131,8 @@ func ofDecision(d *weirv1.Decision) chaos.Reply {
 	}
 	for _, l := range d.GetLimits() {
 		r.Limits = append(r.Limits, chaos.LimitReply{
-			Name: l.GetName(), Limit: l.GetLimit(), Remaining: l.GetRemaining(), Reset: time.Duration(l.GetResetMs()) * time.Millisecond, Refused: l.GetRefused(),
+			Name: l.GetName(), Limit: l.GetLimit(), Remaining: l.GetRemaining(), Capacity: l.GetBurst(),
+			Reset: time.Duration(l.GetResetMs()) * time.Millisecond, Refused: l.GetRefused(),
 		})
 	}
 	for _, s := range d.GetSources() {

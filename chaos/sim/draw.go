@@ -39,6 +39,7 @@ var weights = []struct {
 	{"disk-error", 1},
 	{"disk-full", 1},
 	{"disk-stall", 1},
+	{"disk-tear", 1},
 	{"disk-slow", 1},
 	{"clock", 2},
 }
@@ -118,7 +119,7 @@ func (r *drawer) fault() []Step {
 		if s.Inject == "reordering" {
 			s.Delay = 30 * time.Millisecond // packets come less often than links delay
 		}
-	case "disk-error", "disk-full", "disk-stall", "disk-slow":
+	case "disk-error", "disk-full", "disk-stall", "disk-tear", "disk-slow":
 		s.Nodes = []string{r.voter()}
 		if s.Inject == "disk-slow" {
 			s.Delay = r.between(100*time.Millisecond, 400*time.Millisecond)

@@ -12,6 +12,7 @@ import (
 type injector struct {
 	about string // for whoever reads the table
 	proof string // what count counts
+	links bool   // it is a state of links: when another fault of the same links ends, it is set again
 	start func(c *cluster, s Step, m *member)
 	heal  func(c *cluster, s Step, m *member)
 	count func(c *cluster, s Step, m *member) uint64
@@ -20,19 +21,19 @@ type injector struct {
 // injectors is the fault table.
 var injectors = map[string]injector{
 	"cut": {
-		"nothing passes between the nodes and their peers", "packets dropped, bytes stalled, dials hung",
+		"nothing passes between the nodes and their peers", "packets dropped, bytes stalled, dials hung", true,
 		func(c *cluster, s Step, m *member) { c.links(s, m, c.network.Cut) },
 		func(c *cluster, s Step, m *member) { c.links(s, m, c.network.Heal) },
 		func(c *cluster, s Step, m *member) uint64 { return c.counted(s, m, true, stopped) },
 	},
 	"one-way": {
-		"nothing passes from the nodes to their peers; the way back is open", "packets dropped, bytes stalled, dials hung",
+		"nothing passes from the nodes to their peers; the way back is open", "packets dropped, bytes stalled, dials hung", true,
 		func(c *cluster, s Step, m *member) { c.links(s, m, c.network.CutOneWay) },
 		func(c *cluster, s Step, m *member) { c.links(s, m, c.network.HealOneWay) },
 		func(c *cluster, s Step, m *member) uint64 { return c.counted(s, m, false, stopped) },
 	},
 	"slow": {
-		"what passes between the nodes and their peers takes half of delay to delay", "packets and writes delayed",
+		"what passes between the nodes and their peers takes half of delay to delay", "packets and writes delayed", true,
 		func(c *cluster, s Step, m *member) {
 			c.treat(s, m, simnet.Faults{DelayMin: s.Delay / 2, DelayMax: s.Delay})
 		},
@@ -41,21 +42,21 @@ var injectors = map[string]injector{
 		},
 	},
 	"lossy": {
-		"packets between the nodes and their peers are lost with the probability", "packets dropped",
+		"packets between the nodes and their peers are lost with the probability", "packets dropped", true,
 		func(c *cluster, s Step, m *member) { c.treat(s, m, lan(simnet.Faults{Loss: s.Chance})) },
 		untreat, func(c *cluster, s Step, m *member) uint64 {
 			return c.counted(s, m, true, func(t simnet.Stats) uint64 { return t.PacketsDropped })
 		},
 	},
 	"doubling": {
-		"packets arrive twice with the probability", "packets duplicated",
+		"packets arrive twice with the probability", "packets duplicated", true,
 		func(c *cluster, s Step, m *member) { c.treat(s, m, lan(simnet.Faults{Duplication: s.Chance})) },
 		untreat, func(c *cluster, s Step, m *member) uint64 {
 			return c.counted(s, m, true, func(t simnet.Stats) uint64 { return t.PacketsDuplicated })
 		},
 	},
 	"reordering": {
-		"packets are overtaken by later ones with the probability; delays vary up to delay", "packets reordered",
+		"packets are overtaken by later ones with the probability; delays vary up to delay", "packets reordered", true,
 		func(c *cluster, s Step, m *member) {
 			c.treat(s, m, simnet.Faults{DelayMin: lanShortest, DelayMax: max(s.Delay, lanLongest), Reordering: s.Chance})
 		},
@@ -64,7 +65,7 @@ var injectors = map[string]injector{
 		},
 	},
 	"pause": {
-		"the network, the disk and the clock of the nodes stand still", "packets lost, bytes stalled, dials hung, disk writes stalled",
+		"the network, the disk and the clock of the nodes stand still", "packets lost, bytes stalled, dials hung, disk writes stalled", false,
 		func(c *cluster, _ Step, m *member) { c.network.Pause(m.ip); m.disk.stall(); m.clock.freeze() },
 		func(c *cluster, _ Step, m *member) { m.clock.thaw(); m.disk.repair(); c.network.Resume(m.ip) },
 		func(c *cluster, _ Step, m *member) uint64 {
@@ -72,17 +73,17 @@ var injectors = map[string]injector{
 		},
 	},
 	"crash": {
-		"kill -9: the write on its way is lost, torn or done; then a restart", "listeners, sockets and streams closed",
+		"kill -9: the write on its way is lost, torn or done; then a restart", "listeners, sockets and streams closed", false,
 		func(c *cluster, _ Step, m *member) { c.crash(m, false) }, restart,
 		func(_ *cluster, _ Step, m *member) uint64 { return m.opened },
 	},
 	"wipe": {
-		"kill -9 and an empty disk; then a restart", "entries lost, and what else the crash closed",
+		"kill -9 and an empty disk; then a restart", "entries lost, and what else the crash closed", false,
 		func(c *cluster, _ Step, m *member) { c.crash(m, true) }, restart,
 		func(_ *cluster, _ Step, m *member) uint64 { return m.opened + m.disk.stats().Lost },
 	},
 	"leave": {
-		"a graceful stop; then a restart", "processes ended",
+		"a graceful stop; then a restart", "processes ended", false,
 		func(c *cluster, _ Step, m *member) { c.running.Go(func() { c.leave(m) }) },
 		func(c *cluster, s Step, m *member) {
 			c.running.Go(func() { c.leave(m); restart(c, s, m) })
@@ -90,7 +91,7 @@ var injectors = map[string]injector{
 		func(_ *cluster, _ Step, m *member) uint64 { return m.ends },
 	},
 	"join": {
-		"a node that was never there joins; then it leaves", "nodes that became ready",
+		"a node that was never there joins; then it leaves", "nodes that became ready", false,
 		restart,
 		func(c *cluster, _ Step, m *member) { c.running.Go(func() { c.leave(m) }) },
 		func(c *cluster, _ Step, m *member) uint64 {
@@ -101,32 +102,37 @@ var injectors = map[string]injector{
 		},
 	},
 	"disk-error": {
-		"writes fail with EIO; one of a term ends the process", "writes refused",
+		"writes fail with EIO; one of a term ends the process", "writes refused", false,
 		func(_ *cluster, _ Step, m *member) { m.disk.fail(bad()) }, repair,
 		func(_ *cluster, _ Step, m *member) uint64 { return m.disk.stats().Refused },
 	},
 	"disk-full": {
-		"writes fail with ENOSPC; the few bytes of a vote still fit", "writes refused",
+		"writes fail with ENOSPC; the few bytes of a vote still fit", "writes refused", false,
 		func(_ *cluster, _ Step, m *member) { m.disk.fail(full()) }, repair,
 		func(_ *cluster, _ Step, m *member) uint64 { return m.disk.stats().Refused },
 	},
 	"disk-stall": {
-		"writes wait until it is healed", "writes stalled",
+		"writes wait until it is healed", "writes stalled", false,
 		func(_ *cluster, _ Step, m *member) { m.disk.stall() }, repair,
 		func(_ *cluster, _ Step, m *member) uint64 { return m.disk.stats().Stalled },
 	},
+	"disk-tear": {
+		"the next log write is cut short, and the process ends in it; its supervisor starts it again", "writes torn", false,
+		func(_ *cluster, _ Step, m *member) { m.disk.tear() }, repair,
+		func(_ *cluster, _ Step, m *member) uint64 { return m.disk.stats().Torn },
+	},
 	"disk-slow": {
-		"a write takes half of delay to delay", "writes slowed",
+		"a write takes half of delay to delay", "writes slowed", false,
 		func(_ *cluster, s Step, m *member) { m.disk.slow(s.Delay/2, s.Delay) }, repair,
 		func(_ *cluster, _ Step, m *member) uint64 { return m.disk.stats().Slowed },
 	},
 	"disk-lies": {
-		"writes return before they are synced: a crash before the end takes them all; no Raft survives that on a majority", "entries not synced",
+		"writes return before they are synced: a crash before the end takes them all; no Raft survives that on a majority", "entries not synced", false,
 		func(_ *cluster, _ Step, m *member) { m.disk.lie() }, repair,
 		func(_ *cluster, _ Step, m *member) uint64 { return m.disk.stats().Unsure },
 	},
 	"clock": {
-		"the clock jumps ahead, and runs at the rate", "readings of a wrong clock",
+		"the clock jumps ahead, and runs at the rate", "readings of a wrong clock", false,
 		func(_ *cluster, s Step, m *member) { m.clock.set(s.Jump, rateOf(s), true) },
 		func(_ *cluster, _ Step, m *member) { m.clock.set(0, 1, false) },
 		func(_ *cluster, _ Step, m *member) uint64 { return m.clock.readings() },

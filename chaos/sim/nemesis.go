@@ -66,7 +66,7 @@ func (n *nemesis) inject(index int, s Step) {
 	}
 	f := &injected{step: s, fault: chaos.Fault{
 		ID: faultID(index), Kind: s.Inject, Nodes: s.Nodes, From: n.record.now(), Until: -1,
-		Proof: injectors[s.Inject].proof,
+		Proof: injectors[s.Inject].proof, Jump: s.Jump,
 	}}
 	f.fault.Before = n.count(s)
 	n.record.event(chaos.Event{What: "fault", Node: first(s.Nodes), Detail: f.fault.ID + " " + s.String()})
@@ -111,6 +111,14 @@ func (n *nemesis) healWhere(is func(*injected) bool) {
 		f.fault.Until, f.fault.After = n.record.now(), n.count(f.step)
 		n.record.event(chaos.Event{What: "heal", Node: first(f.step.Nodes), Detail: f.fault.ID})
 		n.record.fault(f.fault)
+	}
+	n.mu.Lock()
+	lasting := slices.Clone(n.active)
+	n.mu.Unlock()
+	for _, f := range lasting { // those that ended may have held the same links
+		if injectors[f.step.Inject].links {
+			n.each(f.step, injectors[f.step.Inject].start)
+		}
 	}
 }
 

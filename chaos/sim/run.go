@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -21,6 +22,7 @@ const (
 	settleFor      = 5 * time.Second  // before the audit: what is under way ends
 	forgetAfter    = 90 * time.Second // at the end: timers of calls and of processes that crashed run out
 	openMicros     = 20_000           // an account's first grant
+	fillers        = 4                // that read at once to fill the log
 
 	// Delays of a link that is not faulty, as of a LAN.
 	lanShortest = 100 * time.Microsecond
@@ -147,6 +149,28 @@ func (r *run) form(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("grant to %s: %w", account, err)
 		}
+	}
+	return r.fill(ctx)
+}
+
+// fill makes the log as long as the schedule wants it, by reads: each is an entry, or shares one with others.
+func (r *run) fill(ctx context.Context) error {
+	short := func() bool {
+		_, top, _ := r.c.all()[0].disk.log()
+		return top < uint64(r.s.Log)
+	}
+	var readers sync.WaitGroup
+	for i := range fillers {
+		readers.Go(func() {
+			w, err := r.doors.rest(r.c.all()[i%r.s.Nodes], bookTimeout)
+			for err == nil && short() {
+				_, err = w.Account(ctx, "u0")
+			}
+		})
+	}
+	readers.Wait()
+	if short() {
+		return errors.New("the log did not fill: reads failed")
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/weir-cluster/weir/chaos"
@@ -14,7 +15,7 @@ func TestSchedules(t *testing.T) {
 	t.Parallel()
 	seeds, lane := 66, lanes()
 	if testing.Short() {
-		seeds = 4
+		seeds = 2 // they run under the race detector, which is ten times slower
 	}
 	for seed := range uint64(seeds) {
 		nodes := 5
@@ -45,7 +46,10 @@ func TestRegressions(t *testing.T) {
 			lane <- struct{}{}
 			defer func() { <-lane }()
 			s := scheduleFile(t, file)
-			judged(t, s).report(t, "go test ./chaos/sim -run 'TestSeed$' -v -schedule "+file)
+			if testing.Short() && s.Log > 0 {
+				t.Skip("it is long")
+			}
+			judged(t, s).report(t, repeatFile(file))
 		})
 	}
 }
@@ -66,7 +70,7 @@ func scheduleFile(t *testing.T, file string) Schedule {
 // TestSeed repeats one schedule, for whoever asks for it by flags, and shrinks it when it fails.
 func TestSeed(t *testing.T) {
 	seed, file := flagged[uint64]("seed"), flagged[string]("schedule")
-	if (seed == 0 && file == "") || flagged[int]("seeds") > 0 {
+	if !given("seed") && file == "" || flagged[int]("seeds") > 0 || flagged[bool]("child") {
 		t.Skip("asked for by -seed or -schedule")
 	}
 	s := Draw(seed, flagged[int]("nodes"))
@@ -79,8 +83,11 @@ func TestSeed(t *testing.T) {
 			break
 		}
 	}
-	failed.report(t, repeatSeed(s))
-	name := fmt.Sprint("seed-", s.Seed)
+	name, repeat := fmt.Sprint("seed-", s.Seed), repeatSeed(s)
+	if file != "" {
+		name, repeat = strings.TrimSuffix(filepath.Base(file), ".yaml"), repeatFile(file)
+	}
+	failed.report(t, repeat)
 	if len(failed.refuted) == 0 {
 		keep(t, name, s, failed.history)
 		return
@@ -99,6 +106,23 @@ func TestSeed(t *testing.T) {
 	}, flagged[int]("shrink"))
 	small.Why, small.Finds = fmt.Sprintf("%s: %s", what.Invariant, what.Why), []string{what.Invariant}
 	keep(t, name, small, last.history)
+}
+
+// TestHistory judges a run that was kept, for whoever asks for it by -history.
+func TestHistory(t *testing.T) {
+	if !given("history") {
+		t.Skip("asked for by -history")
+	}
+	f, err := os.Open(flagged[string]("history"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	h, err := chaos.ReadHistory(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	judge(h, flagged[int]("nodes")).report(t, "it is the history of a run that was kept")
 }
 
 // TestOneSeedGivesOneSetOfFaultsAndMuchTheSameWork runs a seed twice: what is done is the same, and nearly what is asked.

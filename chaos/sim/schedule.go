@@ -24,6 +24,7 @@ type Schedule struct {
 	Safety   time.Duration `yaml:"safety"`
 	Liveness time.Duration `yaml:"liveness"`
 	Checks   int           `yaml:"checks"`         // a second, from all clients together
+	Log      int           `yaml:"log,omitempty"`  // entries that the log has before the safety phase; nodes take a snapshot after 8,192
 	Wild     bool          `yaml:"wild,omitempty"` // faults may take more than a minority of the voters
 	Steps    []Step        `yaml:"steps"`          // in the order of their times
 }
@@ -47,6 +48,7 @@ const (
 	checksMax = 50
 	phaseMax  = time.Hour
 	stepsMax  = 1000
+	logMax    = 100_000
 )
 
 // Validate returns what is wrong with the schedule.
@@ -61,6 +63,7 @@ func (s Schedule) Validate() error {
 	say(s.Safety <= 0 || s.Safety > phaseMax, "safety: %s, expected up to %s", s.Safety, phaseMax)
 	say(s.Liveness < 0 || s.Liveness > phaseMax, "liveness: %s, expected 0 to %s", s.Liveness, phaseMax)
 	say(s.Checks < 0 || s.Checks > checksMax, "checks: %d a second, expected 0 to %d", s.Checks, checksMax)
+	say(s.Log < 0 || s.Log > logMax, "log: %d entries, expected 0 to %d", s.Log, logMax)
 	say(len(s.Steps) > stepsMax, "steps: %d, at most %d", len(s.Steps), stepsMax)
 	for i, t := range s.Steps {
 		_, known := injectors[t.Inject]

@@ -22,6 +22,7 @@ const (
 	batchSeeds    = 10
 	childMark     = "soaked "
 	progressEvery = 30 * time.Second
+	childTimeout  = "5m" // of a batch: one that hangs ends with what every goroutine does
 )
 
 // soaked is what came of a seed.
@@ -43,17 +44,24 @@ func TestBatch(t *testing.T) {
 	if !flagged[bool]("child") {
 		t.Skip("run by TestSoak")
 	}
-	first, count, nodes := flagged[uint64]("seed"), uint64(flagged[int]("seeds")), flagged[int]("nodes")
-	for seed := first; seed < first+count; seed++ {
+	var all []Schedule
+	if file := flagged[string]("schedule"); file != "" {
+		all = slices.Repeat([]Schedule{scheduleFile(t, file)}, flagged[int]("tries"))
+	} else {
+		first := flagged[uint64]("seed")
+		for i := range uint64(flagged[int]("seeds")) {
+			all = append(all, Draw(first+i, flagged[int]("nodes")))
+		}
+	}
+	for _, s := range all {
 		began := time.Now()
-		s := Draw(seed, nodes)
 		v := judged(t, s)
-		line, err := json.Marshal(v.soaked(seed, time.Since(began)))
+		line, err := json.Marshal(v.soaked(s.Seed, time.Since(began)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if (len(v.refuted) > 0 || flagged[bool]("all")) && flagged[string]("keep") != "" {
-			keep(t, fmt.Sprint("seed-", seed), s, v.history)
+			keep(t, fmt.Sprint("seed-", s.Seed), s, v.history)
 		}
 		fmt.Printf("\n%s%s\n", childMark, line)
 	}
@@ -94,7 +102,7 @@ func TestSoak(t *testing.T) {
 	sum := &summary{began: time.Now(), first: first, count: count}
 	batches := make(chan [2]uint64)
 	var workers sync.WaitGroup
-	for range runtime.NumCPU() {
+	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for b := range batches {
 				sum.batch(t, b[0], b[1])
@@ -122,11 +130,17 @@ type summary struct {
 
 // batch runs seeds in a child, and, when that dies, those it did not get to one by one.
 func (s *summary) batch(t *testing.T, first, count uint64) {
-	done, out, err := s.child(first, count)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, out, err := children(self, "", "-seed", fmt.Sprint(first), "-seeds", fmt.Sprint(count),
+		"-nodes", fmt.Sprint(flagged[int]("nodes")), fmt.Sprintf("-all=%t", flagged[bool]("all")), "-keep", flagged[string]("keep"))
+	s.add(done...)
 	if err == nil || uint64(len(done)) == count {
 		return
 	}
-	next := first + uint64(len(done))
+	next := first + uint64(len(done)) // it died on it
 	if count > 1 {
 		for seed := next; seed < first+count; seed++ {
 			s.batch(t, seed, 1)
@@ -137,14 +151,11 @@ func (s *summary) batch(t *testing.T, first, count uint64) {
 	s.add(soaked{Seed: next, Refuted: []string{"process"}, Why: "the process ended: " + err.Error()})
 }
 
-func (s *summary) child(first, count uint64) (done []soaked, out []byte, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, nil, err
-	}
-	c := exec.Command(self, "-test.run", "^TestBatch$", "-test.v", "-child", "-seed", fmt.Sprint(first), "-seeds", fmt.Sprint(count),
-		"-nodes", fmt.Sprint(flagged[int]("nodes")), fmt.Sprintf("-all=%t", flagged[bool]("all")), "-keep", flagged[string]("keep"))
-	c.Env = append(os.Environ(), "GOMAXPROCS=1")
+// children runs TestBatch of a test binary and returns what came of each schedule it got to. plant is the planted bug that
+// is in force, of a binary that has them.
+func children(binary, plant string, args ...string) (done []soaked, out []byte, err error) {
+	c := exec.Command(binary, append([]string{"-test.run", "^TestBatch$", "-test.v", "-test.timeout", childTimeout, "-child"}, args...)...)
+	c.Env = append(os.Environ(), "GOMAXPROCS=1", plantedBy+"="+plant)
 	out, err = c.CombinedOutput()
 	lines := bufio.NewScanner(bytes.NewReader(out))
 	lines.Buffer(nil, 1<<20)
@@ -153,16 +164,15 @@ func (s *summary) child(first, count uint64) (done []soaked, out []byte, err err
 		var k soaked
 		if ok && json.Unmarshal([]byte(text), &k) == nil {
 			done = append(done, k)
-			s.add(k)
 		}
 	}
 	return done, out, err
 }
 
-func (s *summary) add(k soaked) {
+func (s *summary) add(more ...soaked) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.seeds = append(s.seeds, k)
+	s.seeds = append(s.seeds, more...)
 }
 
 func (s *summary) progress(t *testing.T) {
@@ -176,7 +186,21 @@ func (s *summary) progress(t *testing.T) {
 	for _, k := range s.seeds {
 		failed += min(1, len(k.Refuted))
 	}
-	fmt.Printf("%d of %d seeds, %d failed, %.2f a second\n", len(s.seeds), s.count, failed, float64(len(s.seeds))/time.Since(s.began).Seconds())
+	fmt.Printf("%d of %d seeds, %d failed, %.2f a second; all below %d are done\n", len(s.seeds), s.count, failed,
+		float64(len(s.seeds))/time.Since(s.began).Seconds(), s.next())
+}
+
+// next is the first seed that did not run yet.
+func (s *summary) next() uint64 {
+	ran := make(map[uint64]bool, len(s.seeds))
+	for _, k := range s.seeds {
+		ran[k.Seed] = true
+	}
+	next := s.first
+	for ran[next] {
+		next++
+	}
+	return next
 }
 
 // print writes the summary, and fails the test for each seed that failed.
@@ -184,9 +208,13 @@ func (s *summary) print(t *testing.T) {
 	refuted, known, open, idle := map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}
 	var virtual time.Duration
 	ops, faults, idling := 0, 0, 0
+	var slowest soaked
 	slices.SortFunc(s.seeds, func(a, b soaked) int { return int(int64(a.Seed) - int64(b.Seed)) })
 	for _, k := range s.seeds {
 		virtual, ops, faults, idling = virtual+k.Virtual, ops+k.Ops, faults+k.Faults, idling+len(k.Idle)
+		if k.Took > slowest.Took {
+			slowest = k
+		}
 		for names, sums := range map[*[]string]map[string]int{&k.Refuted: refuted, &k.Expected: known, &k.Open: open, &k.Idle: idle} {
 			for _, name := range *names {
 				sums[name]++
@@ -207,6 +235,8 @@ func (s *summary) print(t *testing.T) {
 			fmt.Printf("  %-20s %-12s %d\n", row.what, name, row.sums[name])
 		}
 	}
+	fmt.Printf("the slowest: seed %d, %s\n", slowest.Seed, slowest.Took.Round(time.Millisecond))
+	fmt.Printf("the next seeds: make soak SEED=%d N=%d\n", s.next(), s.count)
 }
 
 // tail returns the beginning of a panic, or the end of the output.

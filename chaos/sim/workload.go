@@ -29,8 +29,11 @@ const (
 	bookEvery    = 600 * time.Millisecond // each booker, on average
 	policyEvery  = 8 * time.Second
 	lookEvery    = 2 * time.Second // at every node's view
-	sampleMicros = 300             // the largest debit
-	grantMicros  = 2000            // each grant
+	listEvery    = 3 * time.Second // the movements of an account: it keeps the newest only
+	entriesPage  = 100
+	sampleMicros = 300  // the largest debit
+	grantMicros  = 2000 // each grant
+	pastMax      = 40   // writes that a booker may repeat
 )
 
 // policyText is the policy that the cluster starts with.
@@ -49,10 +52,10 @@ func limitsOf(kind string) []string {
 	return []string{kind}
 }
 
-// otherPolicy is the policy that the operator changes to and fro: it admits less, never more.
+// otherPolicy is the policy that the operator changes to and fro: it admits less, never more. It changes no burst: what
+// raises one gives the difference at once, also where a successor began with nothing left of the lower one.
 func otherPolicy() string {
-	return strings.NewReplacer("burst: 5, fallback: share", "burst: 3, fallback: share", "limit: 6, window: 10s, fallback: closed", "limit: 5, window: 10s, fallback: closed").
-		Replace(policyText)
+	return strings.ReplaceAll(policyText, "limit: 6, window: 10s, fallback: closed", "limit: 5, window: 10s, fallback: closed")
 }
 
 // Rules returns what the checkers must know of the workload's limits. Rates have room for the drift of clocks.
@@ -61,9 +64,11 @@ func Rules(nodes int) []chaos.Limit {
 	const window = 10 * time.Second
 	return []chaos.Limit{
 		{Name: "bucket", Algorithm: "token_bucket", Rate: 0.5 * drift, Burst: 5, Fallback: "share", Roster: nodes},
+		{Name: "bucket", Algorithm: "token_bucket", Rate: 0.5 * drift, Burst: 3, Fallback: "share", Roster: nodes}, // by operate
 		{Name: "window", Algorithm: "fixed_window", Limit: 6, Window: window, Fallback: "share", Roster: nodes},
 		{Name: "slide", Algorithm: "sliding_window", Limit: 6, Window: window, Fallback: "share", Roster: nodes},
 		{Name: "log", Algorithm: "rolling_log", Limit: 6, Window: window, Fallback: "closed", Roster: nodes},
+		{Name: "log", Algorithm: "rolling_log", Limit: 5, Window: window, Fallback: "closed", Roster: nodes}, // by otherPolicy
 		{Name: "open", Algorithm: "token_bucket", Rate: 0.5 * drift, Burst: 5, Fallback: "open", Roster: nodes},
 		{Name: "spill", Algorithm: "token_bucket", Rate: 0.2 * drift, Burst: 2, Fallback: "share", Spill: true, Roster: nodes},
 	}
@@ -84,6 +89,13 @@ type hand struct {
 	id     int
 	random *rand.Rand
 	keys   int
+	past   []booking // the writes it may repeat much later, pastMax at most
+}
+
+// booking is a write to the ledger.
+type booking struct {
+	op   chaos.Op
+	what func(ctx context.Context, w *rest.Client, key string) (chaos.Reply, error)
 }
 
 func (w *workload) hand(id int) *hand {
@@ -109,6 +121,10 @@ func (w *workload) run(ctx context.Context) {
 	all.Go(func() { operator.repeat(ctx, policyEvery, operator.operate) })
 	watcher := w.hand(id + 1)
 	all.Go(func() { watcher.watch(ctx) })
+	reader, seen := w.hand(id+2), make(map[string]uint64)
+	all.Go(func() {
+		reader.repeat(ctx, listEvery, func(ctx context.Context) { reader.list(ctx, reader.node(), reader.user(funded), seen) })
+	})
 	all.Wait()
 }
 
@@ -189,17 +205,20 @@ func (h *hand) ask(ctx context.Context, m *member, request *weirv1.CheckRequest,
 	return h.record.settle(index, ofGRPC(err), reply, err).Outcome
 }
 
-// book grants, debits or reads, and repeats a write with its key until its outcome is known, and now and then after.
+// book grants, debits or reads, and repeats a write with its key until its outcome is known, and now and then after, also
+// much later.
 func (h *hand) book(ctx context.Context) {
 	account := h.user(funded)
 	var what func(ctx context.Context, w *rest.Client, key string) (chaos.Reply, error)
 	op := chaos.Op{Account: account}
-	switch draw := h.random.IntN(10); {
-	case draw < 2:
-		op.Kind, op.Key = chaos.Balance, ""
-		what = func(ctx context.Context, w *rest.Client, _ string) (chaos.Reply, error) {
-			return balance(ctx, w, account)
-		}
+	switch draw := h.random.IntN(12); {
+	case draw >= 10 && len(h.past) > 0:
+		old := h.past[h.random.IntN(len(h.past))]
+		h.send(ctx, h.node(), old.op, old.what)
+		return
+	case draw < 2 || draw >= 10:
+		h.balance(ctx, h.node(), account)
+		return
 	case draw < 4:
 		op.Kind, op.Key, op.Cost = chaos.Grant, h.key("grant"), grantMicros
 		kind := []string{"included", "promo", "credit"}[h.random.IntN(3)]
@@ -214,10 +233,15 @@ func (h *hand) book(ctx context.Context) {
 			return ofReceipt(r), err
 		}
 	}
+	if len(h.past) < pastMax {
+		h.past = append(h.past, booking{op, what})
+	} else {
+		h.past[h.random.IntN(pastMax)] = booking{op, what}
+	}
 	for tries := 0; tries < 5; tries++ {
 		outcome := h.send(ctx, h.node(), op, what)
 		again := outcome == chaos.Unknown || h.random.IntN(6) == 0
-		if op.Key == "" || !again || !pause(ctx, 200*time.Millisecond) {
+		if !again || !pause(ctx, 200*time.Millisecond) {
 			return
 		}
 	}
@@ -235,9 +259,25 @@ func (h *hand) send(ctx context.Context, m *member, op chaos.Op, what func(conte
 	return h.record.settle(index, ofREST(err), reply, err).Outcome
 }
 
-func balance(ctx context.Context, w *rest.Client, account string) (chaos.Reply, error) {
-	s, err := w.Account(ctx, account)
-	return chaos.Reply{Seq: s.Seq, Index: s.Index, Term: s.Term, BalanceAfterMicros: s.BalanceMicros}, err
+// list reads the movements of an account after those that were seen.
+func (h *hand) list(ctx context.Context, m *member, account string, seen map[string]uint64) chaos.Outcome {
+	op := chaos.Op{Kind: chaos.Entries, Account: account}
+	return h.send(ctx, m, op, func(ctx context.Context, w *rest.Client, _ string) (chaos.Reply, error) {
+		entries, err := w.Entries(ctx, account, seen[account], entriesPage)
+		if len(entries) > 0 {
+			seen[account] = entries[len(entries)-1].Seq
+		}
+		return chaos.Reply{Entries: ofEntries(entries)}, err
+	})
+}
+
+// balance reads an account.
+func (h *hand) balance(ctx context.Context, m *member, account string) chaos.Outcome {
+	op := chaos.Op{Kind: chaos.Balance, Account: account}
+	return h.send(ctx, m, op, func(ctx context.Context, w *rest.Client, _ string) (chaos.Reply, error) {
+		s, err := w.Account(ctx, account)
+		return chaos.Reply{Seq: s.Seq, Index: s.Index, Term: s.Term, BalanceAfterMicros: s.BalanceMicros}, err
+	})
 }
 
 // operate changes the policy, or what holds for one account beside it. No change admits more than Rules say.
