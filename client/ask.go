@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	lastShare = 16 // of the time to answer, the part kept back for an answer without the cluster
-	sendsMax  = 2  // at most one retry of what was sent
+	lastShare = 16                   // of the time to answer, the part kept back for an answer without the cluster
+	sendsMax  = 2                    // at most one retry of what was sent
+	hurry     = 5 * time.Millisecond // a node that has less to answer, and fails, is not to blame
 )
 
 // Check asks for a decision, within ctx's deadline or else Config.Deadline and MaxWaitMS. It goes to the home of the
@@ -41,12 +42,14 @@ func (k *Client) Check(ctx context.Context, q CheckRequest) (Decision, error) {
 	within, cancel := k.within(ctx, &q)
 	defer cancel()
 	view := k.views.current(within)
-	d, err := k.ask(within, view, &q, r)
+	account := accountOf(view, &q)
+	before := k.denials.mark(q.Domain, account)
+	d, err := k.ask(within, view, account, &q, r)
 	switch {
 	case err == nil:
 		now := k.c.Now()
 		k.spare.remember(shape, d)
-		k.denials.add(now, shape, r, d)
+		k.denials.add(now, shape, before, r, d)
 		return ofDecision(d), nil
 	case final(err):
 		return Decision{}, err
@@ -54,7 +57,7 @@ func (k *Client) Check(ctx context.Context, q CheckRequest) (Decision, error) {
 		return Decision{}, fmt.Errorf("check: %w", ctx.Err())
 	}
 	k.counts.fallback.Add(1)
-	return k.spare.decide(k.c.Now(), k.shaper, &question{shape, r, accountOf(view, &q), view, err}), nil
+	return k.spare.decide(k.c.Now(), k.shaper, &question{shape, r, account, view, err}), nil
 }
 
 // within bounds a check, and keeps a little time back.
@@ -74,12 +77,12 @@ func accountOf(r *routes, q *CheckRequest) string {
 }
 
 // ask has a node decide.
-func (k *Client) ask(ctx context.Context, view *routes, q *CheckRequest, r *weirv1.CheckRequest) (*weirv1.Decision, error) {
+func (k *Client) ask(ctx context.Context, view *routes, account string, q *CheckRequest, r *weirv1.CheckRequest) (*weirv1.Decision, error) {
 	if view == nil {
 		return nil, fmt.Errorf("%w: no view yet", ErrUnreachable)
 	}
 	var w way
-	if account := view.account(q); account == "" || k.c.Route == RouteAny {
+	if account == "" || k.c.Route == RouteAny {
 		w = view.toAny()
 	} else {
 		w = view.toHome(ring.Partition(q.Domain, account))
@@ -147,6 +150,8 @@ func walk[T any](ctx context.Context, k *Client, c *call, ask func(context.Conte
 // turn asks one node and tells its breaker how that went.
 func turn[T any](ctx context.Context, k *Client, c *call, l *link, more bool, ask func(context.Context, *link) (T, error)) (answer T, sent bool, err error) {
 	began := k.c.Now()
+	deadline, ok := ctx.Deadline()
+	hurried := ok && time.Until(deadline) < min(hurry, k.c.Deadline/2)
 	if err = l.ready(ctx, more); err == nil {
 		tctx := ctx
 		if more && c.repeatable && c.sends == 0 {
@@ -166,6 +171,9 @@ func turn[T any](ctx context.Context, k *Client, c *call, l *link, more bool, as
 		took = 0
 	}
 	failed := err != nil && !final(err)
+	if failed && hurried { // nor does who left it no time
+		return answer, sent, err
+	}
 	l.breaker.record(now, took, failed)
 	if failed && l.breaker.state() != Healthy {
 		k.views.leave(l)

@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -277,6 +278,44 @@ func TestCloseDrains(t *testing.T) {
 			}
 		}
 	})
+}
+
+// When Close returns, nothing that the client started is left, whatever it was doing.
+func TestNothingIsLeftAfterClose(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, r *rig) {
+		r.nodes[0].answer(hang)
+		k, done := r.open()
+		go func() { _, _ = k.Check(t.Context(), ask(r.userOf(0))) }() // it is answered before
+		r.check(k, r.userOf(1))
+		if mine := ofClient(t); len(mine) == 0 {
+			t.Error("goroutines of a client are not recognized")
+		}
+		done()
+		if left := ofClient(t); len(left) > 0 {
+			t.Errorf("%d goroutines are left:\n%s", len(left), strings.Join(left, "\n\n"))
+		}
+	})
+}
+
+// ofClient returns the stacks of this bubble's goroutines that a client started.
+func ofClient(t *testing.T) (found []string) {
+	t.Helper()
+	all := make([]byte, 8<<20)
+	all = all[:runtime.Stack(all, true)]
+	stacks := strings.Split(string(all), "\n\n") // this goroutine's is the first
+	head, _, _ := strings.Cut(stacks[0], "\n")
+	_, bubble, ok := strings.Cut(head, "synctest bubble ")
+	if !ok {
+		t.Fatalf("not in a bubble: %s", head)
+	}
+	bubble, _, _ = strings.Cut(bubble, "]")
+	for _, s := range stacks {
+		head, _, _ := strings.Cut(s, "\n")
+		if _, in, _ := strings.Cut(head, "synctest bubble "); strings.TrimRight(in, "]:") == bubble && strings.Contains(s, "created by github.com/weir-cluster/weir/client.") {
+			found = append(found, s)
+		}
+	}
+	return found
 }
 
 func TestConfigsThatCannotWorkAreRefused(t *testing.T) {

@@ -7,13 +7,16 @@ import (
 	"time"
 
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
+	"github.com/weir-cluster/weir/ring"
 )
 
 // denials are refusals that only time can change, so that who hammers a limit does not load its home. A change of the
-// policy forgets them. At the bound the least lately used goes.
+// policy forgets them, and so does a settlement, which may have given something back. At the bound the least lately used
+// goes.
 type denials struct {
-	cap  time.Duration
-	some atomic.Bool // whether there is any, so that most checks take no lock
+	cap     time.Duration
+	some    atomic.Bool                    // whether there is any, so that most checks take no lock
+	settled [ring.Partitions]atomic.Uint32 // settlements that this client delivered
 
 	mu  sync.Mutex // guards what follows
 	all *lru[denial]
@@ -23,6 +26,14 @@ type denial struct {
 	at, until time.Time
 	cost      []*weirv1.Cost
 	decision  *weirv1.Decision
+	mark      mark
+}
+
+// mark is what was settled in the partition of an account when a check of it was sent.
+type mark struct {
+	known     bool // whose account it is
+	partition uint16
+	settled   uint32
 }
 
 func newDenials(c *Config) *denials {
@@ -59,9 +70,25 @@ func lasting(d *weirv1.Decision) bool {
 	return refused
 }
 
-// add remembers a decision if it is a lasting refusal, until just before it would change.
-func (s *denials) add(now time.Time, shape uint64, r *weirv1.CheckRequest, d *weirv1.Decision) {
-	if s.all == nil || !askable(r) || !lasting(d) {
+// mark is taken before a check is sent.
+func (s *denials) mark(domain, account string) mark {
+	if account == "" || s.all == nil {
+		return mark{}
+	}
+	p := ring.Partition(domain, account)
+	return mark{true, p, s.settled[p].Load()}
+}
+
+// settle forgets the refusals of a partition, those that are on their way too.
+func (s *denials) settle(partition uint16) { s.settled[partition].Add(1) }
+
+// holds tells whether nothing was settled since.
+func (s *denials) holds(m mark) bool { return m.known && s.settled[m.partition].Load() == m.settled }
+
+// add remembers a decision if it is a lasting refusal, until just before it would change. That of an unknown account is
+// not: nobody could tell what gives it something back.
+func (s *denials) add(now time.Time, shape uint64, before mark, r *weirv1.CheckRequest, d *weirv1.Decision) {
+	if s.all == nil || !askable(r) || !lasting(d) || !s.holds(before) {
 		return
 	}
 	keep := min(s.cap, time.Duration(d.GetRetryAfterMs())*time.Millisecond)
@@ -72,7 +99,7 @@ func (s *denials) add(now time.Time, shape uint64, r *weirv1.CheckRequest, d *we
 	if v == nil {
 		v = s.all.add(shape)
 	}
-	*v = denial{now, now.Add(keep), r.GetCost(), d}
+	*v = denial{now, now.Add(keep), r.GetCost(), d, before}
 	s.some.Store(true)
 }
 
@@ -83,7 +110,7 @@ func (s *denials) find(now time.Time, shape uint64, r *weirv1.CheckRequest, view
 	}
 	s.mu.Lock()
 	v := s.all.find(shape)
-	if v != nil && (now.Before(v.at) || !now.Before(v.until) || view != nil && view.view.PolicyVersion > v.decision.GetPolicyVersion()) {
+	if v != nil && (now.Before(v.at) || !now.Before(v.until) || !s.holds(v.mark) || view != nil && view.view.PolicyVersion > v.decision.GetPolicyVersion()) {
 		s.all.remove(shape)
 		s.some.Store(len(s.all.byKey) > 0)
 		v = nil

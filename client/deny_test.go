@@ -2,11 +2,15 @@ package client_test
 
 import (
 	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/ring"
 )
 
 // A refusal that only time ends is repeated from memory, with what is left of its wait, and asked anew after the cap.
@@ -35,6 +39,33 @@ func TestARefusalIsRepeatedFromMemory(t *testing.T) {
 		}
 		if d := r.check(k, "v"); !d.Allowed() {
 			t.Errorf("another account: %+v", d)
+		}
+	})
+}
+
+// Who was refused at one instant does not ask again at one instant, nor after the cap.
+func TestRefusedClientsDoNotComeBackInStep(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, r *rig) {
+		r.limit = 0
+		k, done := r.open()
+		defer done()
+		var early, late atomic.Int64
+		var all sync.WaitGroup
+		for i := range 50 {
+			all.Go(func() {
+				user := fmt.Sprint("u", i)
+				r.check(k, user)
+				time.Sleep(950 * time.Millisecond)
+				if r.check(k, user).Cached {
+					late.Add(1)
+				} else {
+					early.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if early.Load() < 5 || late.Load() < 5 {
+			t.Errorf("%d of 50 asked again before 950 ms, %d after", early.Load(), late.Load())
 		}
 	})
 }
@@ -100,6 +131,63 @@ func TestWhatMemoryMayNotRefuse(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What this client gave back is there for the next check, whatever is remembered; another account's gives nothing.
+func TestASettlementEndsWhatIsRemembered(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, r *rig) {
+		k, done := r.open()
+		defer done()
+		r.limit = 1
+		home := int(ring.Partition("d", "u"))
+		for _, row := range []struct {
+			partition int
+			cached    bool
+		}{{home ^ 1, true}, {home, false}} {
+			r.used["u"] = 0
+			time.Sleep(2 * time.Second) // past what was remembered before
+			r.check(k, "u")
+			r.check(k, "u")
+			if d := r.check(k, "u"); !d.Cached {
+				t.Fatalf("%+v", d)
+			}
+			if s, err := k.Settle(t.Context(), reservation(row.partition), client.Settlement{}); err != nil || s.Queued {
+				t.Fatalf("%+v, %v", s, err)
+			}
+			if d := r.check(k, "u"); d.Cached != row.cached {
+				t.Errorf("settled in partition %d of %d: %+v", row.partition, home, d)
+			}
+		}
+	})
+}
+
+// A refusal that was on its way while its account got something back says nothing about what is there now.
+func TestARefusalOlderThanASettlementIsNotRemembered(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, r *rig) {
+		k, done := r.open()
+		defer done()
+		r.limit = 0
+		r.nodes[0].answer(func(_ context.Context, c *weirv1.CheckRequest) *weirv1.Outcome {
+			d := r.nodes[0].truth(c)
+			time.Sleep(20 * time.Millisecond)
+			return &weirv1.Outcome{Decision: d}
+		})
+		refused := make(chan client.Decision, 1)
+		go func() {
+			d, _ := k.Check(t.Context(), ask("u"))
+			refused <- d
+		}()
+		time.Sleep(10 * time.Millisecond)
+		if _, err := k.Settle(t.Context(), reservation(int(ring.Partition("d", "u"))), client.Settlement{}); err != nil {
+			t.Fatal(err)
+		}
+		if d := <-refused; d.Reason != "RATE_LIMITED" {
+			t.Fatalf("%+v", d)
+		}
+		if d := r.check(k, "u"); d.Cached {
+			t.Errorf("%+v", d)
+		}
+	})
 }
 
 // The deny cache is bounded.

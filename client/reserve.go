@@ -150,6 +150,7 @@ func (k *Client) deliver(ctx context.Context, r *weirv1.SettleRequest) (Settled,
 	if err != nil {
 		return Settled{}, err
 	}
+	k.denials.settle(partition)
 	return Settled{Sources: ofDraws(done.GetSources()), Final: done.GetFinal(), Expires: time.Duration(done.GetExpiresMs()) * time.Millisecond}, nil
 }
 

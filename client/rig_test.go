@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/protobuf/proto"
 
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
@@ -45,7 +46,7 @@ type fake struct {
 	server   *grpc.Server
 	serving  sync.WaitGroup
 
-	checks, getViews, watches, settles atomic.Int64
+	checks, streams, messages, getViews, watches, settles atomic.Int64
 
 	mu       sync.Mutex // guards what follows
 	view     *weirv1.View
@@ -54,6 +55,7 @@ type fake struct {
 	settle   func(context.Context, *weirv1.SettleRequest) (*weirv1.SettleResponse, error)
 	grant    func(*weirv1.GrantRequest) (*weirv1.Receipt, error)
 	lastSeen *weirv1.CheckRequest
+	mute     bool // it tells its watchers nothing
 }
 
 // bubble runs body over n fake nodes in virtual time.
@@ -111,7 +113,7 @@ func (f *fake) start() {
 		f.r.t.Error(err)
 		return
 	}
-	f.server = grpc.NewServer()
+	f.server = grpc.NewServer(grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second})) // as nodes have it
 	weirv1.RegisterAccessServiceServer(f.server, f)
 	weirv1.RegisterLedgerServiceServer(f.server, f)
 	server := f.server
@@ -143,6 +145,19 @@ func (f *fake) told() (*weirv1.View, <-chan struct{}) {
 	return v, f.changed
 }
 
+// knows gives a node a view of which it tells nobody who does not ask.
+func (f *fake) knows(v *weirv1.View) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.view = v
+}
+
+func (f *fake) isMute() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mute
+}
+
 // answer has a node decide otherwise than by the truth.
 func (f *fake) answer(decide func(context.Context, *weirv1.CheckRequest) *weirv1.Outcome) {
 	f.mu.Lock()
@@ -163,6 +178,10 @@ func (f *fake) GetView(context.Context, *weirv1.GetViewRequest) (*weirv1.View, e
 
 func (f *fake) WatchView(_ *weirv1.WatchViewRequest, to grpc.ServerStreamingServer[weirv1.View]) error {
 	f.watches.Add(1)
+	if f.isMute() {
+		<-to.Context().Done()
+		return nil
+	}
 	for {
 		v, changed := f.told()
 		if err := to.Send(v); err != nil {
@@ -180,11 +199,13 @@ func (f *fake) CheckStream(s grpc.BidiStreamingServer[weirv1.CheckStreamRequest,
 	sending := make(chan struct{}, 1) // a mutex would stop virtual time
 	var open sync.WaitGroup
 	defer open.Wait()
+	f.streams.Add(1)
 	for {
 		m, err := s.Recv()
 		if errors.Is(err, io.EOF) || err != nil {
 			return nil
 		}
+		f.messages.Add(1)
 		for _, c := range m.GetChecks() {
 			open.Go(func() {
 				ctx, cancel := context.WithTimeout(s.Context(), time.Duration(max(c.GetTimeoutMs(), 1))*time.Millisecond)
@@ -331,9 +352,12 @@ func (r *rig) sum(of func(*fake) *atomic.Int64) (n int64) {
 	return n
 }
 
-func checksOf(f *fake) *atomic.Int64  { return &f.checks }
-func viewsOf(f *fake) *atomic.Int64   { return &f.getViews }
-func settlesOf(f *fake) *atomic.Int64 { return &f.settles }
+func checksOf(f *fake) *atomic.Int64   { return &f.checks }
+func streamsOf(f *fake) *atomic.Int64  { return &f.streams }
+func messagesOf(f *fake) *atomic.Int64 { return &f.messages }
+func viewsOf(f *fake) *atomic.Int64    { return &f.getViews }
+func watchesOf(f *fake) *atomic.Int64  { return &f.watches }
+func settlesOf(f *fake) *atomic.Int64  { return &f.settles }
 
 // reservation is an id that partition p could have given.
 func reservation(p int) string { return fmt.Sprintf("r-%04x-01ARZ3NDEKTSV4RRFFQ69G5FAV", p) }

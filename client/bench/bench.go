@@ -45,9 +45,16 @@ func (c Config) words() string {
 		w += fmt.Sprintf(", %d checks a message", c.Batch)
 	}
 	if c.Addr == "" {
-		return w + fmt.Sprintf(", %d nodes on this machine", c.Nodes)
+		return w + ", " + nodes(c.Nodes) + " on this machine"
 	}
 	return w + ", the cluster at " + c.Addr
+}
+
+func nodes(n int) string {
+	if n == 1 {
+		return "1 node"
+	}
+	return fmt.Sprintf("%d nodes", n)
 }
 
 func (c Config) say(format string, args ...any) {
@@ -82,10 +89,10 @@ func (c Config) site(ctx context.Context, bed Bed) (*site, error) {
 
 // ownSite starts n nodes and a floor that answers as they do.
 func (c Config) ownSite(ctx context.Context, bed Bed, n int) (*site, error) {
-	c.say("starting %d nodes and the floor", n)
+	c.say("starting %s and the floor", nodes(n))
 	addrs, endNodes, err := bed.Nodes(ctx, n)
 	if err != nil {
-		return nil, fmt.Errorf("start %d nodes: %w", n, err)
+		return nil, fmt.Errorf("start %s: %w", nodes(n), err)
 	}
 	s := &site{end: endNodes}
 	if s.weir, err = find(ctx, strings.Join(addrs, ",")); err != nil {
@@ -180,7 +187,7 @@ func (b *benchmark) sides(ctx context.Context, s *site) ([]side, func(), error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	sides := []side{{"weir", weir, s.weir.httpAddrs()}}
+	sides := []side{{onWeir, weir, s.weir.httpAddrs()}}
 	if s.floor == nil {
 		return sides, end, nil
 	}
@@ -190,7 +197,7 @@ func (b *benchmark) sides(ctx context.Context, s *site) ([]side, func(), error) 
 		end()
 		return nil, nil, err
 	}
-	return append(sides, side{"floor", empty, s.floor.httpAddrs()}), func() {
+	return append(sides, side{onFloor, empty, s.floor.httpAddrs()}), func() {
 		endEmpty()
 		end()
 	}, nil

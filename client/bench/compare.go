@@ -12,7 +12,7 @@ type Change struct {
 	New     float64 `json:"new"`
 	Percent float64 `json:"percent"` // of Old; positive is more
 	Noise   float64 `json:"noise"`   // percent that rounds of one report differ by, of the noisier report
-	Verdict string  `json:"verdict"` // better, worse, or noise
+	Verdict string  `json:"verdict"` // better, worse, noise, or machine
 }
 
 // The verdicts of a Change.
@@ -20,6 +20,8 @@ const (
 	Better = "better"
 	Worse  = "worse"
 	Noise  = "noise" // no larger than what rounds differ by
+	// ByMachine is larger, but of the floor: the machine or the libraries changed, not Weir.
+	ByMachine = "machine"
 )
 
 // Compare returns what changed from an old report to a new one, in the new one's order. What only one of
@@ -35,16 +37,24 @@ func Compare(old, now Report) []Change {
 	}
 	for _, s := range now.Steps {
 		for _, o := range old.Steps {
-			if o.Name != s.Name || o.On != s.On {
-				continue
+			if o.Name == s.Name && o.On == s.On {
+				all = append(all, stepChanges(o, s)...)
 			}
-			name, noise := s.On+" "+s.Name+" ", max(o.Spread, s.Spread)
-			if s.Loop == Closed {
-				all = append(all, change(name+"throughput", "decisions/s", o.PerSecond, s.PerSecond, noise, true))
-			} else {
-				all = append(all, change(name+"p50", "µs", o.Latency.P50, s.Latency.P50, noise, false))
-			}
-			all = append(all, change(name+"p99", "µs", o.Latency.P99, s.Latency.P99, max(o.TailSpread, s.TailSpread), false))
+		}
+	}
+	return all
+}
+
+func stepChanges(old, now Step) []Change {
+	name, noise := now.On+" "+now.Name+" ", max(old.Spread, now.Spread)
+	first := change(name+"p50", "µs", old.Latency.P50, now.Latency.P50, noise, false)
+	if now.Loop == Closed {
+		first = change(name+"throughput", "decisions/s", old.PerSecond, now.PerSecond, noise, true)
+	}
+	all := []Change{first, change(name+"p99", "µs", old.Latency.P99, now.Latency.P99, max(old.TailSpread, now.TailSpread), false)}
+	for i := range all {
+		if now.On == onFloor && all[i].Verdict != Noise {
+			all[i].Verdict = ByMachine
 		}
 	}
 	return all

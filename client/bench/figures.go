@@ -213,7 +213,7 @@ func traffics(weir, other target, routes [2]Route, batch int) [2]traffic {
 func (f *figures) calls(ctx context.Context, s *site, via Via, name string, throughput, p99 float64) {
 	a, b, err := f.hold(ctx, contest{
 		name: name, load: load{callers: unaryCallers, window: f.Round, warmup: stepWarmup},
-		vias: [2]Via{via, via}, to: traffics(s.weir, *s.floor, [2]Route{Single, Single}, 1), on: [2]string{"weir", "floor"},
+		vias: [2]Via{via, via}, to: traffics(s.weir, *s.floor, [2]Route{Single, Single}, 1), on: [2]string{onWeir, onFloor},
 	})
 	all := []Figure{atLeast(name+", throughput against an empty handler", "x", throughput, ratios(a.perSecond(), b.perSecond()),
 		fmt.Sprintf("%.0f/s against %.0f/s, %d callers", median(a.perSecond()), median(b.perSecond()), unaryCallers))}
@@ -228,7 +228,7 @@ func (f *figures) calls(ctx context.Context, s *site, via Via, name string, thro
 func (f *figures) packed(ctx context.Context, s *site, via Via, name string) {
 	a, b, err := f.hold(ctx, contest{
 		name: name, load: load{callers: packedCallers, window: f.Round, warmup: stepWarmup},
-		vias: [2]Via{via, via}, to: traffics(s.weir, *s.floor, [2]Route{Single, Single}, packedChecks), on: [2]string{"weir", "floor"},
+		vias: [2]Via{via, via}, to: traffics(s.weir, *s.floor, [2]Route{Single, Single}, packedChecks), on: [2]string{onWeir, onFloor},
 	})
 	f.add(ctx, err,
 		atLeast(name+", 100 checks a message", "decisions/s", 600_000, a.perSecond(),
@@ -240,7 +240,7 @@ func (f *figures) packed(ctx context.Context, s *site, via Via, name string) {
 func (f *figures) routed(ctx context.Context, s *site) {
 	a, b, err := f.hold(ctx, contest{
 		name: "client", load: load{callers: clientCallers, window: f.Round, warmup: stepWarmup},
-		vias: [2]Via{ViaClient, ViaClient}, to: traffics(s.weir, s.weir, [2]Route{Home, Any}, 1), on: [2]string{"weir", "any node"},
+		vias: [2]Via{ViaClient, ViaClient}, to: traffics(s.weir, s.weir, [2]Route{Home, Any}, 1), on: [2]string{onWeir, "any node"},
 	})
 	f.add(ctx, err, atLeast("owner-routed client against any-node spray, 3 nodes", "x", 1.7, ratios(a.perSecond(), b.perSecond()),
 		fmt.Sprintf("%.0f/s against %.0f/s, %d goroutines", median(a.perSecond()), median(b.perSecond()), clientCallers)))
@@ -250,7 +250,7 @@ func (f *figures) routed(ctx context.Context, s *site) {
 func (f *figures) forward(ctx context.Context, s *site) {
 	a, b, err := f.hold(ctx, contest{
 		name: "forward", load: load{callers: clientCallers, window: f.Round, warmup: stepWarmup, rate: forwardPercent},
-		vias: [2]Via{ViaStream, ViaStream}, to: traffics(s.weir, *s.floor, [2]Route{Away, Single}, 1), on: [2]string{"weir", "floor"},
+		vias: [2]Via{ViaStream, ViaStream}, to: traffics(s.weir, *s.floor, [2]Route{Away, Single}, 1), on: [2]string{onWeir, onFloor},
 	})
 	rate := ""
 	if len(a.samples) > 0 {
@@ -269,7 +269,7 @@ func (f *figures) hot(ctx context.Context, s *site) {
 	to[0].spread = Hot
 	a, b, err := f.hold(ctx, contest{
 		name: "hot key", load: load{callers: packedCallers, window: f.Round, warmup: stepWarmup},
-		vias: [2]Via{ViaStream, ViaStream}, to: to, on: [2]string{"weir", "uniform"},
+		vias: [2]Via{ViaStream, ViaStream}, to: to, on: [2]string{onWeir, "uniform"},
 	})
 	f.add(ctx, err, atLeast("one key with half of all traffic, throughput against uniform", "x", 0.8, ratios(a.perSecond(), b.perSecond()),
 		fmt.Sprintf("%.0f/s against %.0f/s", median(a.perSecond()), median(b.perSecond()))))

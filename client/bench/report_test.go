@@ -142,6 +142,23 @@ func TestCompareLooksAtWhatBothHave(t *testing.T) {
 	}
 }
 
+// What the floor does is the machine's doing: a change of it is told, and nobody is to blame.
+func TestTheFloorGetsNeitherBetterNorWorse(t *testing.T) {
+	t.Parallel()
+	report := func(rate float64) Report {
+		return Report{Steps: []Step{{Name: "maximum", On: "weir", Loop: Closed, PerSecond: rate}, {Name: "maximum", On: "floor", Loop: Closed, PerSecond: rate}}}
+	}
+	for _, now := range []float64{50, 200} {
+		all := Compare(report(100), report(now))
+		if len(all) != 4 || all[0].Verdict == ByMachine || all[2].Verdict != ByMachine || all[2].Percent == 0 || all[3].Verdict != Noise {
+			t.Errorf("%+v", all)
+		}
+		if n := len(WorseBy(all, 0)); n > 1 {
+			t.Errorf("%d are worse", n)
+		}
+	}
+}
+
 func TestUsageIsReadFromMetrics(t *testing.T) {
 	t.Parallel()
 	text := `# HELP process_cpu_seconds_total

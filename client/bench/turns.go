@@ -5,9 +5,15 @@ import (
 	"fmt"
 )
 
+// The names of most sides.
+const (
+	onWeir  = "weir"
+	onFloor = "floor"
+)
+
 // side is one of those that are measured against each other.
 type side struct {
-	name  string // weir or floor
+	name  string
 	door  door
 	procs []string // HTTP addresses of the processes that serve it
 }

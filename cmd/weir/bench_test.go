@@ -208,7 +208,7 @@ func TestBenchLoadsNoClusterThatIsOnlyInTheEnvironment(t *testing.T) {
 		t.Skip("starts processes")
 	}
 	t.Setenv("WEIR_ADDR", "127.0.0.1:1")
-	weir(t, short("--nodes", "1", "--loop", "closed")...).want(t, exitOK, "starting 1 nodes")
+	weir(t, short("--nodes", "1", "--loop", "closed")...).want(t, exitOK, "starting 1 node and")
 }
 
 func TestCompareTellsWhatGotWorse(t *testing.T) {
