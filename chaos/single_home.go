@@ -23,25 +23,25 @@ type crown struct {
 
 func (s *study) singleHome() Result {
 	out := Result{Invariant: "M3", Why: "no home decided anything", Unit: "s of two homes"}
-	var asked, answered []int32
-	for i := range s.h.Ops {
-		o := &s.h.Ops[i]
-		if (o.Kind == Check || o.Kind == Peek) && o.Outcome == OK && byHome(&o.Reply) {
-			asked = append(asked, int32(i))
+	var asked []decision // once each: a home that repeats what it decided before decides nothing
+	for _, d := range s.decisions {
+		if byHome(&s.h.Ops[d.op].Reply) {
+			asked = append(asked, d)
 		}
 	}
 	if len(asked) == 0 {
 		return out
 	}
 	out.Status, out.Why = Held, ""
-	answered = slices.Clone(asked)
-	slices.SortStableFunc(answered, func(a, b int32) int { return cmp.Compare(s.h.Ops[a].Returned, s.h.Ops[b].Returned) })
+	slices.SortStableFunc(asked, func(a, b decision) int { return cmp.Compare(a.from, b.from) })
+	answered := slices.Clone(asked)
+	slices.SortStableFunc(answered, func(a, b decision) int { return cmp.Compare(a.until, b.until) })
 	crowns := make(map[string][]crown) // of each account, one of each home
 	said := make(map[place]int32)      // who answered under an epoch
 	next := 0
-	for _, i := range asked {
-		o := &s.h.Ops[i]
-		for ; next < len(answered) && s.h.Ops[answered[next]].Returned < o.Invoked; next++ {
+	for _, d := range asked {
+		i, o := d.op, &s.h.Ops[d.op]
+		for ; next < len(answered) && answered[next].until < d.from; next++ {
 			s.crown(crowns, answered[next])
 		}
 		at := place{o.Account, o.Reply.Epoch}
@@ -52,7 +52,7 @@ func (s *study) singleHome() Result {
 			out.Why = fmt.Sprintf("%s and %s both decided for %s as home under epoch %d", p.Reply.Home, o.Reply.Home, o.Account, o.Reply.Epoch)
 		}
 		for _, c := range crowns[o.Account] {
-			over := (o.Invoked - c.at).Seconds()
+			over := (d.from - c.at).Seconds()
 			if c.home == o.Reply.Home || c.epoch <= o.Reply.Epoch || over <= out.Observed {
 				continue
 			}
@@ -72,18 +72,18 @@ type place struct {
 }
 
 // crown notes an answer of a home. Of answers under one epoch the first counts.
-func (s *study) crown(crowns map[string][]crown, i int32) {
-	o := &s.h.Ops[i]
+func (s *study) crown(crowns map[string][]crown, d decision) {
+	i, o := d.op, &s.h.Ops[d.op]
 	cs := crowns[o.Account]
 	for k := range cs {
 		if cs[k].home == o.Reply.Home {
 			if o.Reply.Epoch > cs[k].epoch {
-				cs[k] = crown{o.Reply.Home, o.Reply.Epoch, o.Returned, i}
+				cs[k] = crown{o.Reply.Home, o.Reply.Epoch, d.until, i}
 			}
 			return
 		}
 	}
-	crowns[o.Account] = append(cs, crown{o.Reply.Home, o.Reply.Epoch, o.Returned, i})
+	crowns[o.Account] = append(cs, crown{o.Reply.Home, o.Reply.Epoch, d.until, i})
 }
 
 // EpochAgreement judges M4: the epoch of a node's view never goes back while its process lives, and at the end all nodes

@@ -35,3 +35,11 @@ type NotHomeError struct{ View []byte }
 
 // Error says that the node is not the home.
 func (e *NotHomeError) Error() string { return "not the home of this account" }
+
+// leaderHint returns who leads, as an error says; empty when it does not.
+func leaderHint(err error) string {
+	if hint := (*NotLeaderError)(nil); errors.As(err, &hint) {
+		return hint.Leader
+	}
+	return ""
+}

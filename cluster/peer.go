@@ -17,6 +17,12 @@ type Peer interface {
 	Propose(ctx context.Context, machine string, command []byte) ([]byte, error)
 	// Pull asks for what the other node knows beyond what this one has.
 	Pull(ctx context.Context, have Having) (Pulled, error)
+	// Renew asks the other node, which should lead, for a lease.
+	Renew(ctx context.Context, r Renewal) (Grant, error)
+	// Confirm asks whether the other node is the voter of this server id and still in the term.
+	Confirm(ctx context.Context, term uint64, server string) (bool, error)
+	// Adopt has the other node go by a view, if it is newer, and returns the epoch of the one that it goes by then.
+	Adopt(ctx context.Context, view []byte) (epoch uint64, err error)
 }
 
 // Having is how far a node's knowledge of the agreed state goes.

@@ -51,10 +51,7 @@ func (p *Proposal) Propose(ctx context.Context, command []byte) ([]byte, error) 
 				return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
 			}
 		}
-		next = ""
-		if hint := (*NotLeaderError)(nil); errors.As(err, &hint) {
-			next = hint.Leader
-		}
+		next = leaderHint(err)
 		if wait(ctx, proposeAgain) {
 			continue
 		}
@@ -91,7 +88,7 @@ func (p *Proposer) once(ctx context.Context, machine string, command []byte, hin
 		if err == nil || !errors.Is(err, ErrNotApplied) {
 			return reply, err
 		}
-		if hint := (*NotLeaderError)(nil); errors.As(err, &hint) && hint.Leader != "" {
+		if leaderHint(err) != "" {
 			return nil, err
 		}
 	}

@@ -44,6 +44,11 @@ func NewRouter(cfg RouterConfig) *Router { return &Router{cfg: cfg} }
 
 // Check decides a request that reached this node from outside the cluster.
 func (r *Router) Check(ctx context.Context, q policy.Request) (policy.Decision, error) {
+	return r.check(ctx, q, nil)
+}
+
+// check goes on from what asking the home brought, if that is not nil.
+func (r *Router) check(ctx context.Context, q policy.Request, asked error) (policy.Decision, error) {
 	p := r.cfg.Policy()
 	if p == nil {
 		return policy.Decision{}, fmt.Errorf("%w: this node has no policy yet", policy.ErrUnavailable)
@@ -52,7 +57,7 @@ func (r *Router) Check(ctx context.Context, q policy.Request) (policy.Decision, 
 	if err != nil {
 		return policy.Decision{}, err
 	}
-	d, err := route(ctx, r, account.Partition, early,
+	d, err := route(ctx, r, account.Partition, asked, early,
 		func(ctx context.Context, epoch uint64) (policy.Decision, error) { return r.decide(ctx, q, epoch) },
 		func(ctx context.Context, to Peer, epoch uint64) (policy.Decision, error) {
 			if err := p.Validate(q); err != nil { // what cannot be encoded would break the stream of all others
@@ -64,6 +69,53 @@ func (r *Router) Check(ctx context.Context, q policy.Request) (policy.Decision, 
 		return d, err
 	}
 	return r.fallback(ctx, q)
+}
+
+// Forwarder is a Peer that need not be waited for.
+type Forwarder interface {
+	Peer
+	// Forward has the other node decide as home, as Check does, and returns at once. encoded is the request as its caller
+	// sent it; what is not sent when ctx ends never is. answer is called once, before wait is over or soon after, by whoever
+	// has the answer: it must not block, and it may be called before Forward returns.
+	Forward(ctx context.Context, encoded string, epoch uint64, wait time.Duration, answer func(Carried, error))
+}
+
+// Carried is a decision as its home encoded it, and what is counted of it.
+type Carried struct {
+	Encoded  []byte        // with home and epoch; good only while who is told of it runs
+	Took     time.Duration // since it was forwarded; known also when there is no decision
+	Verdict  policy.Verdict
+	Reason   policy.Reason
+	Refusing string // the limit that refused
+}
+
+// Forward has the home decide a request that this node is not home of, and returns at once; q is not used later on.
+// answer is called once, as a Forwarder does. If that is with an error, Resume decides. left is how long the caller will
+// wait. It reports false when the request cannot go this way: then nothing was done, and Check must be asked.
+func (r *Router) Forward(ctx context.Context, q *policy.Request, encoded string, left time.Duration, answer func(Carried, error)) bool {
+	p, v := r.cfg.Policy(), r.cfg.Views.Current()
+	if p == nil || v == nil {
+		return false
+	}
+	account, err := p.Account(*q)
+	if err != nil {
+		return false
+	}
+	home, ok := v.Home(account.Partition)
+	if !ok || r.self(home) {
+		return false
+	}
+	to, ok := r.cfg.Peers.Peer(home.Peer).(Forwarder)
+	if !ok {
+		return false
+	}
+	to.Forward(ctx, encoded, v.Epoch, min(inTime(left), r.cfg.ForwardTimeout), answer)
+	return true
+}
+
+// Resume decides a request that was forwarded and came back with an error, as Check does that asked the home and heard it.
+func (r *Router) Resume(ctx context.Context, q policy.Request, heard error) (policy.Decision, error) {
+	return r.check(ctx, q, heard)
 }
 
 // Try decides as Check does if this node is home and need not wait, over *d, whose slices it reuses. Else it takes
@@ -140,20 +192,23 @@ func (r *Router) Decide(ctx context.Context, q policy.Request, epoch uint64) (po
 	return r.decide(ctx, q, v.Epoch)
 }
 
-// early returns how long to wait of the time that ctx leaves, if it bounds it: an eighth is kept for the way back, and of
-// ten milliseconds and more at least two, so that what holds when nobody answers reaches the caller as a decision instead of
-// after it gave up.
+// early returns how long to wait of the time that ctx leaves, if it bounds it.
 func early(ctx context.Context) (wait time.Duration, some bool) {
 	deadline, some := ctx.Deadline()
 	if !some {
 		return 0, false
 	}
-	left := time.Until(deadline)
+	return inTime(time.Until(deadline)), true
+}
+
+// inTime returns how long to wait of what a caller has left: an eighth is kept for the way back, and of ten milliseconds and
+// more at least two, so that what holds when nobody answers reaches the caller as a decision instead of after it gave up.
+func inTime(left time.Duration) time.Duration {
 	back := left / 8
 	if left >= 10*time.Millisecond {
 		back = max(back, 2*time.Millisecond)
 	}
-	return left - back, true
+	return left - back
 }
 
 // whole is early for who has nothing to say when nobody answers.
@@ -171,7 +226,7 @@ func (r *Router) Settle(ctx context.Context, s policy.Settlement) (policy.Settle
 	if err != nil {
 		return policy.Settled{}, err
 	}
-	return route(ctx, r, partition, whole,
+	return route(ctx, r, partition, nil, whole,
 		func(ctx context.Context, _ uint64) (policy.Settled, error) { return r.cfg.Home.Settle(ctx, s) },
 		func(ctx context.Context, to Peer, epoch uint64) (policy.Settled, error) {
 			return to.Settle(ctx, s, epoch)
@@ -225,12 +280,26 @@ type placed interface {
 }
 
 // route answers here when this node is the home, else asks the home: once, and once more when the first
-// turns out not to be the home and knows better. It waits as long as patience says.
-func route[T placed](ctx context.Context, r *Router, partition uint16, patience func(context.Context) (time.Duration, bool),
+// turns out not to be the home and knows better. It waits as long as patience says. asked is what came of asking once, if
+// somebody did already.
+func route[T placed](ctx context.Context, r *Router, partition uint16, asked error, patience func(context.Context) (time.Duration, bool),
 	here func(context.Context, uint64) (T, error), there func(context.Context, Peer, uint64) (T, error),
 ) (T, error) {
-	var none T
-	for try := 0; ; try++ {
+	var none, answer T
+	err, try := asked, 0
+	if asked != nil {
+		try = 1
+	}
+	for ; ; try++ {
+		if try > 0 {
+			moved := (*NotHomeError)(nil)
+			if !errors.As(err, &moved) || try > 1 {
+				return answer, err
+			}
+			if err := r.cfg.Keeper.Adopt(moved.View); err != nil {
+				return none, fmt.Errorf("%w: learn the view of the node asked: %w", policy.ErrUnavailable, err)
+			}
+		}
 		v := r.cfg.Views.Current()
 		if v == nil {
 			return none, fmt.Errorf("%w: this node knows no view yet", policy.ErrUnavailable)
@@ -252,14 +321,7 @@ func route[T placed](ctx context.Context, r *Router, partition uint16, patience 
 			wait = r.cfg.ForwardTimeout
 		}
 		fctx, cancel := context.WithTimeout(ctx, wait) // the only timer of a forward
-		answer, err := there(fctx, r.cfg.Peers.Peer(home.Peer), v.Epoch)
+		answer, err = there(fctx, r.cfg.Peers.Peer(home.Peer), v.Epoch)
 		cancel()
-		moved := (*NotHomeError)(nil)
-		if !errors.As(err, &moved) || try > 0 {
-			return answer, err
-		}
-		if err := r.cfg.Keeper.Adopt(moved.View); err != nil {
-			return none, fmt.Errorf("%w: learn the view of %s: %w", policy.ErrUnavailable, home.Name, err)
-		}
 	}
 }

@@ -365,3 +365,112 @@ func TestAHomeThatWaitsInVainAnswersWithinTheDeadlineOfItsAsker(t *testing.T) {
 		}
 	})
 }
+
+// forwarded is a fakePeer that notes what it is to pass on, and answers.
+type forwarded struct {
+	fakePeer
+	said []string
+	err  error
+}
+
+func (p *forwarded) Forward(_ context.Context, encoded string, epoch uint64, wait time.Duration, answer func(Carried, error)) {
+	p.said = append(p.said, fmt.Sprint(encoded, " ", epoch, " ", wait))
+	answer(Carried{Encoded: []byte("decision")}, p.err)
+}
+
+type onePeer struct{ peer Peer }
+
+func (p onePeer) Peer(string) Peer { return p.peer }
+
+func TestACheckIsForwardedWithTheEpochAndInTime(t *testing.T) {
+	for left, want := range map[time.Duration]string{
+		8 * time.Millisecond: "7ms", 10 * time.Millisecond: "8ms", 50 * time.Millisecond: "43.75ms", 800 * time.Millisecond: "700ms",
+		10 * time.Second: "1s", // the wait for another node is bounded by itself
+	} {
+		to := &forwarded{}
+		r := newRouted(t, onePeer{to}, nil)
+		q, heard := r.of(t, "b"), ""
+		ok := r.Forward(t.Context(), &q, "encoded", left, func(c Carried, err error) { heard = fmt.Sprint(string(c.Encoded), err) })
+		if !ok || heard != "decision<nil>" || fmt.Sprint(to.said) != "[encoded 1 "+want+"]" {
+			t.Errorf("with %s: %v, heard %s, sent %v", left, ok, heard, to.said)
+		}
+	}
+}
+
+func TestOnlyWhatIsSurelyElsewhereIsForwarded(t *testing.T) {
+	none := func(Carried, error) { t.Error("answered") }
+	to := &forwarded{}
+	r := newRouted(t, onePeer{to}, nil)
+	here, there := r.of(t, "a"), r.of(t, "b")
+	refused := func(why string, q policy.Request) {
+		t.Helper()
+		if r.Forward(t.Context(), &q, "encoded", time.Second, none) || len(to.said) > 0 {
+			t.Errorf("%s: forwarded %v", why, to.said)
+		}
+	}
+	refused("at home here", here)
+	refused("an unknown domain", policy.Request{Domain: "nowhere"})
+	refused("no account", policy.Request{Domain: "d"})
+	whole := r.cfg
+	r.cfg.Policy = func() *policy.Policy { return nil }
+	refused("no policy", there)
+	r.cfg = whole
+	r.cfg.Peers = fakePeers{"b:7947": {}}
+	refused("a peer that must be waited for", there)
+	r.cfg = whole
+	r.cfg.Views = NewViews(nil)
+	refused("no view", there)
+}
+
+// What comes back from a home goes on as if Check had asked and heard it.
+func TestResumeGoesOnFromWhatWasHeard(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		heard  error
+		gone   bool // b, by the view that comes with a refusal
+		answer string
+		asked  int
+	}{
+		{"unreachable", fmt.Errorf("%w: %w", ErrUnreachable, context.DeadlineExceeded), false, "FALLBACK_SHARE a", 0},
+		{"unavailable", policy.ErrUnavailable, false, "FALLBACK_SHARE a", 0},
+		{"an answer that is an error", policy.ErrConflict, false, "error", 0},
+		{"not the home, and nothing newer", &NotHomeError{}, false, "OK b", 1},
+		{"not the home, by a newer view", &NotHomeError{}, true, "OK a", 0},
+		{"not the home, by a view that cannot be read", &NotHomeError{View: []byte("{")}, false, "FALLBACK_SHARE a", 0},
+	} {
+		asked := 0
+		r := newRouted(t, fakePeers{"b:7947": {check: func(uint64) (policy.Decision, error) {
+			asked++
+			return policy.Decision{Verdict: policy.Allow, Reason: policy.OK, Home: "b"}, nil
+		}}}, nil)
+		q := r.of(t, "b")
+		if c.gone {
+			c.heard = &NotHomeError{View: grown(t, r.views.Current(), sighted("a", "1")).Encode()}
+		}
+		d, err := r.Resume(t.Context(), q, c.heard)
+		got := fmt.Sprint(d.Reason, " ", d.Home)
+		if err != nil {
+			got = "error"
+		}
+		if got != c.answer || asked != c.asked || err != nil && !errors.Is(err, c.heard) {
+			t.Errorf("%s: %s, %v, asked %d times, want %s", c.name, got, err, asked, c.answer)
+		}
+	}
+}
+
+// A retry was had: a second refusal is not followed by a third question.
+func TestResumeAsksOnceMoreAtMost(t *testing.T) {
+	asked := 0
+	r := newRouted(t, fakePeers{"b:7947": {check: func(uint64) (policy.Decision, error) {
+		asked++
+		return policy.Decision{}, &NotHomeError{}
+	}}}, nil)
+	if d, err := r.Resume(t.Context(), r.of(t, "b"), &NotHomeError{}); err != nil || d.Reason != policy.FallbackShare || asked != 1 {
+		t.Errorf("%+v, %v, asked %d times", d, err, asked)
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := r.Resume(gone, r.of(t, "b"), ErrUnreachable); !errors.Is(err, ErrUnreachable) || len(r.fallback.nodes) != 1 {
+		t.Errorf("the caller has gone: %v, %d fallbacks", err, len(r.fallback.nodes))
+	}
+}

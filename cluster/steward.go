@@ -35,6 +35,14 @@ type Voters interface {
 	Remove(ctx context.Context, server string) error
 }
 
+// Leases is what the steward must know of those that the nodes hold; a *Lessor is one.
+type Leases interface {
+	// Ended says whether the lease of a process has surely ended.
+	Ended(name, boot string) bool
+	// Spread brings a new view to the nodes, and those it names the right to decide by it.
+	Spread(ctx context.Context, v *View)
+}
+
 // machine is the name under which the views are registered with the Raft group.
 const machine = "view"
 
@@ -45,6 +53,7 @@ type Steward struct {
 	Views  *Views
 	Quorum Quorum
 	Voters Voters
+	Leases Leases
 	// VotersMax is how many nodes vote; the others only forward.
 	VotersMax int
 	Logger    *slog.Logger
@@ -161,7 +170,7 @@ func (s *Steward) plan(ctx context.Context, up, leading time.Duration) error {
 	if last != nil && up < settleWait && unseen(last, alive) {
 		return nil
 	}
-	next, err := nextView(last, alive)
+	next, err := nextView(last, alive, s.Leases.Ended)
 	if err != nil || next == nil {
 		return err
 	}
@@ -182,6 +191,7 @@ func (s *Steward) plan(ctx context.Context, up, leading time.Duration) error {
 		return err
 	}
 	s.Logger.Info("view changed", "epoch", next.Epoch, "roster", len(next.Roster), "alive", len(alive))
+	s.Leases.Spread(ctx, next)
 	return nil
 }
 
@@ -199,9 +209,10 @@ func unseen(v *View, alive []Sighting) bool {
 	return false
 }
 
-// nextView returns the view that fits who is alive, or nil when last does.
-func nextView(last *View, alive []Sighting) (*View, error) {
-	next, roster, changed, err := enter(last, alive)
+// nextView returns the view that fits who is alive, or nil when last does. ended says whether a process's lease has surely
+// ended: what it was home of goes to others only then, or when it leaves by itself.
+func nextView(last *View, alive []Sighting, ended func(name, boot string) bool) (*View, error) {
+	next, roster, changed, err := enter(last, alive, ended)
 	if err != nil || !changed {
 		return nil, err
 	}
@@ -217,7 +228,7 @@ func nextView(last *View, alive []Sighting) (*View, error) {
 
 // enter returns the next view without its table, the roster as the planner wants it, and whether anything
 // is new. Nobody is ever struck off the roster here: absence is a standing.
-func enter(last *View, alive []Sighting) (*View, []ring.Member, bool, error) {
+func enter(last *View, alive []Sighting, ended func(name, boot string) bool) (*View, []ring.Member, bool, error) {
 	next := &View{Epoch: 1}
 	if last != nil {
 		next = &View{Epoch: last.Epoch + 1, Cluster: last.Cluster, Secret: last.Secret, Roster: append([]Member(nil), last.Roster...)}
@@ -249,6 +260,9 @@ func enter(last *View, alive []Sighting) (*View, []ring.Member, bool, error) {
 		}
 		if ok && !m.Leaving {
 			now.Standing = ring.Steady
+		}
+		if was.Standing == ring.Steady && (!ok || m.Boot != was.Boot) && !ended(was.Name, was.Boot) {
+			now = was // it may decide still
 		}
 		roster[i] = ring.Member{Name: now.Name, Zone: now.Zone, Standing: now.Standing}
 		if now.Standing == ring.Steady && (was.Standing == ring.Absent || was.Boot != now.Boot) {

@@ -8,7 +8,7 @@ import (
 
 func TestNothingChangesWhileTheSameAreAlive(t *testing.T) {
 	v := grown(t, nil, sighted("a", "1"), sighted("b", "2"))
-	next, err := nextView(v, []Sighting{sighted("a", "1"), sighted("b", "2")})
+	next, err := nextView(v, []Sighting{sighted("a", "1"), sighted("b", "2")}, anyEnded{}.Ended)
 	if err != nil || next != nil {
 		t.Errorf("next view %v, %v", next, err)
 	}
@@ -58,7 +58,7 @@ func TestALeavingMemberOwnsNothing(t *testing.T) {
 		t.Errorf("homes %v", n)
 	}
 	a.Leaving = true
-	if last, err := nextView(next, []Sighting{a, b}); last != nil || err != nil {
+	if last, err := nextView(next, []Sighting{a, b}, anyEnded{}.Ended); last != nil || err != nil {
 		t.Errorf("all leave: %v, %v: there is nobody to plan for", last, err)
 	}
 }
@@ -78,5 +78,21 @@ func TestAJoinTakesItsShare(t *testing.T) {
 	v := grown(t, grown(t, nil, a, b), a, b, c)
 	if n := homes(v); n["c"] < ring.Partitions/4 || n["c"] > ring.Partitions*5/12 {
 		t.Errorf("homes %v, want about a third each", n)
+	}
+}
+
+func TestNobodyGetsWhatALeaseMayStillHold(t *testing.T) {
+	a, b, c := sighted("a", "1"), sighted("b", "1"), sighted("c", "1")
+	v := grown(t, nil, a, b, c)
+	unended := func(string, string) bool { return false }
+	for _, alive := range [][]Sighting{{a, c}, {a, c, sighted("b", "2")}} {
+		if next, err := nextView(v, alive, unended); next != nil || err != nil {
+			t.Errorf("%d alive: %+v, %v: b may decide still", len(alive), next, err)
+		}
+	}
+	b.Leaving = true
+	next, err := nextView(v, []Sighting{a, b, c}, unended)
+	if err != nil || next == nil || homes(next)["b"] != 0 {
+		t.Errorf("b leaves by itself: %+v, %v", next, err)
 	}
 }

@@ -17,7 +17,7 @@ func sighted(name, boot string) Sighting {
 // grown returns the view that follows last when exactly these are alive, and fails if nothing changes.
 func grown(t *testing.T, last *View, alive ...Sighting) *View {
 	t.Helper()
-	next, err := nextView(last, alive)
+	next, err := nextView(last, alive, anyEnded{}.Ended)
 	if err != nil || next == nil {
 		t.Fatalf("next view: %v, %v", next, err)
 	}
@@ -63,7 +63,7 @@ func TestDecodeViewRefusesWhatIsNotWhole(t *testing.T) {
 }
 
 func FuzzDecodeView(f *testing.F) {
-	next, err := nextView(nil, []Sighting{sighted("a", "1"), sighted("b", "2")})
+	next, err := nextView(nil, []Sighting{sighted("a", "1"), sighted("b", "2")}, anyEnded{}.Ended)
 	if err != nil {
 		f.Fatal(err)
 	}

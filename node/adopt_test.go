@@ -18,7 +18,7 @@ type owner struct {
 
 func newOwner() *owner {
 	p := &parts{cfg: Config{Name: "n", Logger: slog.New(slog.DiscardHandler)}, boot: "b", now: func() time.Time { return time.Unix(1e9, 0) }}
-	p.buckets = limiter.NewStore(limiter.DefaultConfig())
+	p.buckets, p.lease = limiter.NewStore(limiter.DefaultConfig()), cluster.NewLease(cluster.LeaseConfig{})
 	return &owner{parts: p}
 }
 

@@ -45,6 +45,8 @@ type Config struct {
 	// keys beyond it get their limits' fallback. A bucket is about 49 bytes.
 	BucketsMax int64
 
+	Lease cluster.LeaseTimes // of the right to decide as home; the same on every node
+
 	DrainTimeout   time.Duration // of a graceful stop
 	RequestTimeout time.Duration // of a check or a call whose caller set none
 	ForwardTimeout time.Duration // of the wait for another node
@@ -73,6 +75,7 @@ func DefaultConfig() Config {
 		Cluster: "weir", DataDir: "weir-data", Voter: "auto",
 		HTTPAddr: "127.0.0.1:8080", GRPCAddr: "127.0.0.1:8081", GossipAddr: "127.0.0.1:7946", PeerAddr: "127.0.0.1:7947",
 		BucketsMax:   limiter.DefaultConfig().BucketsMax,
+		Lease:        cluster.DefaultLeaseTimes(),
 		DrainTimeout: 10 * time.Second, RequestTimeout: 5 * time.Second, ForwardTimeout: 2 * time.Second,
 		Logger: slog.New(slog.DiscardHandler),
 	}
@@ -103,6 +106,9 @@ func (c Config) Validate() error {
 	say(c.expect() == 1 && c.Voter == "no", errors.New("voter no: a cluster of one needs its vote"))
 	say(c.BucketsMax < bucketsLeast || c.BucketsMax > bucketsMost, fmt.Errorf("buckets-max %d: %d to %d", c.BucketsMax, bucketsLeast, bucketsMost))
 	say(c.DrainTimeout <= 0 || c.RequestTimeout <= 0 || c.ForwardTimeout <= 0, errors.New("timeouts must be positive"))
+	if err := c.Lease.Validate(group.DefaultConfig().ElectionTimeout); err != nil {
+		wrong = append(wrong, err)
+	}
 	say(c.ForwardTimeout > c.RequestTimeout, fmt.Errorf("forward timeout %s: must not exceed the request timeout %s", c.ForwardTimeout, c.RequestTimeout))
 	return errors.Join(wrong...)
 }

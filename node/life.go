@@ -39,7 +39,7 @@ const (
 func (p *parts) stages(ready chan struct{}) []stage {
 	steward := &cluster.Steward{
 		Gossip: p.gossip, Views: p.views, Quorum: quorum{p.group}, Voters: quorum{p.group},
-		VotersMax: VotersMax, Logger: p.cfg.Logger,
+		Leases: p.lessor, VotersMax: VotersMax, Logger: p.cfg.Logger,
 	}
 	api, healthy := p.apiServer()
 	return []stage{
@@ -52,6 +52,7 @@ func (p *parts) stages(ready chan struct{}) []stage {
 		{"book", p.book.Run},
 		{"keeper", p.keeper.Run},
 		{"steward", steward.Run},
+		{"lease", p.lease.Run},
 		{"waterfall", p.waterfall.Run},
 		{"policy", p.seed},
 		{"grpc", func(ctx context.Context) error { return serveGRPC(ctx, api, p.grpc, closeTimeout) }},
@@ -131,7 +132,7 @@ func (p *parts) notReady() error {
 // watch closes ready at the first moment this node can decide, and then keeps the gRPC health in step, those who watch the
 // view, and what the cluster knows of how many they are. Each look wakes an idle processor, so there are few.
 func (p *parts) watch(ctx context.Context, ready chan struct{}, healthy *health.Server) error {
-	if !poll(ctx, 20*time.Millisecond, func() bool { return p.notReady() == nil }) {
+	if !poll(ctx, 20*time.Millisecond, func() bool { return p.notReady() == nil && p.lease.Whole() }) {
 		return nil
 	}
 	p.cfg.Logger.Info("ready", "http", p.http.Addr().String(), "grpc", p.grpc.Addr().String(), "epoch", p.views.Epoch())
@@ -205,7 +206,7 @@ func (p *parts) peerServer() *grpc.Server {
 	s := grpc.NewServer(append(transport.SameCluster(p.clusterID), transport.Codec(),
 		grpc.MaxRecvMsgSize(peerBytesMax), grpc.MaxSendMsgSize(peerBytesMax),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: transport.PeerPing / 2}))...)
-	service := &transport.PeerServer{Router: p.router, Keeper: p.keeper, Quorum: quorum{p.group}, Timeout: p.cfg.RequestTimeout}
+	service := &transport.PeerServer{Router: p.router, Keeper: p.keeper, Quorum: quorum{p.group}, Lessor: p.lessor, Timeout: p.cfg.RequestTimeout}
 	service.Register(s)
 	return s
 }

@@ -40,6 +40,8 @@ type parts struct {
 	gossip *cluster.Gossip
 	links  *transport.Peers
 	keeper *cluster.Keeper
+	lease  *cluster.Lease
+	lessor *cluster.Lessor
 
 	buckets   *limiter.Store // as home
 	shares    *limiter.Store // of what no home decides
@@ -132,6 +134,14 @@ func (p *parts) agree() error {
 	p.links = transport.NewPeers(p.cfg.network(), p.clusterID)
 	p.keeper = &cluster.Keeper{Gossip: p.gossip, Views: p.views, Policies: p.book, Peers: p.links, Logger: log}
 	p.proposer = &cluster.Proposer{Quorum: quorum{p.group}, Gossip: p.gossip, Peers: p.links}
+	p.lessor = cluster.NewLessor(cluster.LessorConfig{
+		Name: p.cfg.Name, Server: p.group.ID(), Times: p.cfg.Lease, Now: p.now, Terms: quorum{p.group}, Views: p.views, Policies: p.book,
+		Gossip: p.gossip, Peers: p.links,
+	})
+	p.lease = cluster.NewLease(cluster.LeaseConfig{
+		Name: p.cfg.Name, Boot: p.boot, Server: p.group.ID(), Times: p.cfg.Lease, Now: p.now, Views: p.views, Policies: p.book, Quorum: quorum{p.group},
+		Lessor: p.lessor, Gossip: p.gossip, Peers: p.links, Begin: p.begin, Logger: log,
+	})
 	return nil
 }
 
@@ -187,11 +197,14 @@ func (p *parts) resolve(name string) (string, error) {
 	return "", fmt.Errorf("no address of %s is known", name)
 }
 
+// firstEpoch is that of the first view: who it names had no home before.
+const firstEpoch = 1
+
 // adopt settles what a new view means for the buckets, before it comes into force: what this node is no
 // longer home of is dropped, and what it newly is starts cold, unless nobody was home before.
 func (p *parts) adopt(previous, next *cluster.View) {
-	const firstEpoch = 1
 	p.tellOf(previous, next)
+	defer p.lease.Ask()
 	now := p.now().UnixNano()
 	for i := range ring.Partitions {
 		part := uint16(i)
@@ -203,6 +216,18 @@ func (p *parts) adopt(previous, next *cluster.View) {
 		p.buckets.Drop(part)
 		if !is || next.Table.Since[part] > firstEpoch { // what is lost is cold too: a check on its way must find no full bucket
 			p.buckets.Cold(part, now)
+		}
+	}
+}
+
+// begin has what this node is home of since an epoch after from, up to level, start cold now: until now another node may
+// have decided for it.
+func (p *parts) begin(from, level uint64) {
+	v := p.views.Current()
+	now := p.now().UnixNano()
+	for i, since := range v.Table.Since {
+		if since > max(from, firstEpoch) && since <= level && p.owns(v, uint16(i)) {
+			p.buckets.Cold(uint16(i), now)
 		}
 	}
 }
@@ -240,7 +265,7 @@ func (p *parts) decide() {
 	p.ledger = ledger.New(p.proposer.For(machineLedger, true))
 	purse := policy.Thrifty(p.ledger, policy.ThriftyConfig{Now: p.now})
 	p.waterfall = policy.NewWaterfall(policy.WaterfallConfig{
-		Policy: p.book.Current, Limits: p.buckets, Hasher: p.hasher, Purse: purse, Now: p.now, Logger: p.cfg.Logger,
+		Policy: p.book.Current, Limits: p.buckets, Hasher: p.hasher, Purse: purse, Now: p.now, Lease: p.lease, Logger: p.cfg.Logger,
 		Shares: p.shares, Nodes: func() int { return len(p.roster()) },
 	})
 	fallback := policy.NewFallback(policy.FallbackConfig{

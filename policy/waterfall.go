@@ -30,6 +30,7 @@ type WaterfallConfig struct {
 	Hasher func() limiter.Hasher // keyed with the cluster's secret, which a node learns with its first view
 	Purse  Purse                 // the ledger
 	Now    func() time.Time      // the clock that buckets run on
+	Lease  Lease                 // nil: this node is always home
 	Logger *slog.Logger          // by default nowhere
 
 	Shares *limiter.Store // the Fallback's, for limits that share when Limits has no room; nil: they refuse then
@@ -40,7 +41,24 @@ type WaterfallConfig struct {
 	UndoMax         int           // default 1,024 debits waiting to be undone; beyond it one is logged and left
 }
 
+// Lease is a node's right to decide as home; a *cluster.Lease is one.
+type Lease interface {
+	// Holds says whether this node may decide for a partition now. It is asked after each take.
+	Holds(partition uint16) bool
+	// Wait waits, briefly, until it may, and says whether it does.
+	Wait(ctx context.Context, partition uint16) bool
+}
+
+// always is the lease of a node that shares with nobody.
+type always struct{}
+
+func (always) Holds(uint16) bool                 { return true }
+func (always) Wait(context.Context, uint16) bool { return true }
+
 func (c *WaterfallConfig) fill() {
+	if c.Lease == nil {
+		c.Lease = always{}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -100,6 +118,9 @@ func (w *Waterfall) check(ctx context.Context, p *plan, r *Request, d *Decision)
 	p.answer, p.states, p.sources = d, d.Limits, d.Sources
 	err := p.make(w.c.Policy(), w.c.Hasher(), r, at)
 	if err == nil {
+		err = w.enter(ctx, p)
+	}
+	if err == nil {
 		_, err = w.decide(ctx, p, r, at) // over d
 	}
 	if err != nil {
@@ -108,6 +129,31 @@ func (w *Waterfall) check(ctx context.Context, p *plan, r *Request, d *Decision)
 	}
 	d.Explain = p.explained()
 	return nil
+}
+
+// errNoLease is why a node that its view calls home decides nothing.
+var errNoLease = errors.New("no lease to decide as home")
+
+// enter has a request wait for a lease that is on its way.
+func (w *Waterfall) enter(ctx context.Context, p *plan) error {
+	switch {
+	case w.c.Lease.Holds(p.account.Partition):
+		return nil
+	case p.prompt:
+		return errWaits
+	case w.c.Lease.Wait(ctx, p.account.Partition):
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, errNoLease)
+}
+
+// lapsed undoes what was taken if the lease has ended meanwhile, so that no two homes admit at one time.
+func (w *Waterfall) lapsed(p *plan, now int64) error {
+	if w.c.Lease.Holds(p.account.Partition) {
+		return nil
+	}
+	w.c.Limits.Return(p.account.Partition, now, p.takes)
+	return fmt.Errorf("%w: %w", ErrUnavailable, errNoLease)
 }
 
 func (w *Waterfall) decide(ctx context.Context, p *plan, r *Request, at time.Time) (*Decision, error) {
@@ -171,6 +217,9 @@ func (w *Waterfall) take(ctx context.Context, p *plan, r *Request, id ulid.ULID,
 			return w.byShare(p, &c, id, now, (*limiter.Store).Take), nil
 		}
 		outcome, short = w.c.Limits.Take(p.account.Partition, now, p.takes)
+	}
+	if err := w.lapsed(p, now); err != nil {
+		return nil, err
 	}
 	switch outcome {
 	case limiter.Taken:

@@ -18,6 +18,7 @@ type PeerServer struct {
 	Router *cluster.Router
 	Keeper *cluster.Keeper
 	Quorum cluster.Quorum
+	Lessor *cluster.Lessor
 	// Timeout bounds a check that carries none.
 	Timeout time.Duration
 }

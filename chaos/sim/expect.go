@@ -25,19 +25,6 @@ var expected = map[string]excuse{
 			return strings.Contains(found.Why, "surely failed") && strings.Contains(found.Excerpt[0].Err, client.ErrUnreachable.Error())
 		},
 	},
-	"M1": {
-		"5/8", "a home that is cut off decides on beside its successor, each by a bucket of its own: there are no leases yet",
-		func(_ chaos.Result, _ *chaos.History, all []chaos.Result) bool {
-			return slices.ContainsFunc(all, func(r chaos.Result) bool { return r.Invariant == "M3" })
-		},
-	},
-	"M3": {
-		"5/8", "a home that is cut off, paused, leaving or behind decides on while the view has gone to another: there are no leases and no hand-off yet",
-		func(_ chaos.Result, h *chaos.History, _ []chaos.Result) bool {
-			moves := happened(h, "cut", "one-way", "slow", "lossy", "pause", "leave", "join", "crash", "wipe", "disk-error", "disk-full", "disk-tear")
-			return moves && !twoUnderOneEpoch(h)
-		},
-	},
 	"M7": {
 		"7/8", "a debit of unknown outcome stands though its check was refused, or was answered by a fallback when the home did not answer in time",
 		func(found chaos.Result, _ *chaos.History, _ []chaos.Result) bool {
@@ -53,26 +40,4 @@ var expected = map[string]excuse{
 // happened says whether a fault of one of the kinds was injected.
 func happened(h *chaos.History, kinds ...string) bool {
 	return slices.ContainsFunc(h.Faults, func(f chaos.Fault) bool { return slices.Contains(kinds, f.Kind) })
-}
-
-// twoUnderOneEpoch says whether two nodes decided for one account as its home under one epoch.
-func twoUnderOneEpoch(h *chaos.History) bool {
-	type reign struct {
-		account string
-		epoch   uint64
-	}
-	homes := make(map[reign]string)
-	for i := range h.Ops {
-		o := &h.Ops[i]
-		r := &o.Reply
-		if o.Outcome != chaos.OK || o.Kind != chaos.Check || r.Reason == "BLOCKED" || strings.HasPrefix(r.Reason, "FALLBACK_") {
-			continue
-		}
-		at := reign{o.Account, r.Epoch}
-		if was, known := homes[at]; known && was != r.Home {
-			return true
-		}
-		homes[at] = r.Home
-	}
-	return false
 }

@@ -3,6 +3,7 @@ package simnet
 import (
 	"context"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -159,5 +160,29 @@ func TestReorderingIsCountedOnItsLink(t *testing.T) {
 		if count := reordered(); count != 0 {
 			t.Errorf("%d reordered after the reset", count)
 		}
+	})
+}
+
+func TestWriteAtAPausedHostFailsNoSoonerThanARead(t *testing.T) {
+	bubble(t, func(t *testing.T, n *Network) {
+		near, far := stream(t, n)
+		say(t, far, "out")
+		time.Sleep(time.Second)
+		n.Pause(beta)
+		if err := near.Close(); err != nil { // with what it had not read: the other end is reset
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if err := far.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := far.Write([]byte("more"))
+		wantError(t, "write at a paused host", err, os.ErrDeadlineExceeded)
+		if err := far.SetWriteDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		n.Resume(beta)
+		_, err = far.Write([]byte("more"))
+		wantError(t, "write at a resumed host", err, syscall.ECONNRESET)
 	})
 }

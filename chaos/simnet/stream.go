@@ -76,6 +76,7 @@ func (c *conn) Write(p []byte) (int, error) {
 			return written, c.error("write", net.ErrClosed)
 		case c.writeBy.expired:
 			return written, c.error("write", os.ErrDeadlineExceeded)
+		case c.reset && c.h.paused: // a read cannot fail now either: on one that writes alone fail gRPC opens streams without end
 		case c.reset:
 			return written, c.error("write", os.NewSyscallError("write", syscall.ECONNRESET))
 		case written == len(p):

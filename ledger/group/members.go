@@ -56,6 +56,16 @@ func (g *Group) Leading() bool {
 	return r != nil && r.State() == raft.Leader && r.CurrentTerm() == g.readyTerm.Load()
 }
 
+// Term returns this server's term, and whether it leads in it and has applied what earlier leaders committed.
+func (g *Group) Term() (term uint64, leading bool) {
+	r := g.raft.Load()
+	if r == nil {
+		return 0, false
+	}
+	term = r.CurrentTerm()
+	return term, g.Leading() && g.readyTerm.Load() == term
+}
+
 // Leader returns the name of the node that leads, as far as this server knows.
 func (g *Group) Leader() (name string, known bool) {
 	r := g.raft.Load()

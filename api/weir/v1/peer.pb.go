@@ -281,6 +281,326 @@ func (x *PullResponse) GetBook() []byte {
 	return nil
 }
 
+type RenewRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`          // of the node
+	Boot          string                 `protobuf:"bytes,2,opt,name=boot,proto3" json:"boot,omitempty"`          // of its process
+	Server        string                 `protobuf:"bytes,3,opt,name=server,proto3" json:"server,omitempty"`      // of its storage
+	Epoch         uint64                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`       // of its view
+	Level         uint64                 `protobuf:"varint,5,opt,name=level,proto3" json:"level,omitempty"`       // of the newest lease it had
+	Released      bool                   `protobuf:"varint,6,opt,name=released,proto3" json:"released,omitempty"` // it decides nothing any more, for good
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewRequest) Reset() {
+	*x = RenewRequest{}
+	mi := &file_weir_v1_peer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewRequest) ProtoMessage() {}
+
+func (x *RenewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
+func (*RenewRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RenewRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RenewRequest) GetBoot() string {
+	if x != nil {
+		return x.Boot
+	}
+	return ""
+}
+
+func (x *RenewRequest) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *RenewRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *RenewRequest) GetLevel() uint64 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *RenewRequest) GetReleased() bool {
+	if x != nil {
+		return x.Released
+	}
+	return false
+}
+
+type RenewResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Level         uint64                 `protobuf:"varint,1,opt,name=level,proto3" json:"level,omitempty"`       // the lease is for what the caller is home of since this epoch or before; zero: no lease
+	Revision      uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"` // of the book that the caller must have
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewResponse) Reset() {
+	*x = RenewResponse{}
+	mi := &file_weir_v1_peer_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewResponse) ProtoMessage() {}
+
+func (x *RenewResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
+func (*RenewResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RenewResponse) GetLevel() uint64 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *RenewResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+type ConfirmRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Term          uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
+	Server        string                 `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"` // the voter that is meant
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmRequest) Reset() {
+	*x = ConfirmRequest{}
+	mi := &file_weir_v1_peer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmRequest) ProtoMessage() {}
+
+func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ConfirmRequest) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *ConfirmRequest) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+type ConfirmResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Same          bool                   `protobuf:"varint,1,opt,name=same,proto3" json:"same,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmResponse) Reset() {
+	*x = ConfirmResponse{}
+	mi := &file_weir_v1_peer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmResponse) ProtoMessage() {}
+
+func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ConfirmResponse) GetSame() bool {
+	if x != nil {
+		return x.Same
+	}
+	return false
+}
+
+type AdoptRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	View          []byte                 `protobuf:"bytes,1,opt,name=view,proto3" json:"view,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdoptRequest) Reset() {
+	*x = AdoptRequest{}
+	mi := &file_weir_v1_peer_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdoptRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdoptRequest) ProtoMessage() {}
+
+func (x *AdoptRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdoptRequest.ProtoReflect.Descriptor instead.
+func (*AdoptRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *AdoptRequest) GetView() []byte {
+	if x != nil {
+		return x.View
+	}
+	return nil
+}
+
+type AdoptResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"` // that the node goes by now
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdoptResponse) Reset() {
+	*x = AdoptResponse{}
+	mi := &file_weir_v1_peer_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdoptResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdoptResponse) ProtoMessage() {}
+
+func (x *AdoptResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdoptResponse.ProtoReflect.Descriptor instead.
+func (*AdoptResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *AdoptResponse) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 var File_weir_v1_peer_proto protoreflect.FileDescriptor
 
 const file_weir_v1_peer_proto_rawDesc = "" +
@@ -300,12 +620,34 @@ const file_weir_v1_peer_proto_rawDesc = "" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\"B\n" +
 	"\fPullResponse\x12\x12\n" +
 	"\x04view\x18\x01 \x01(\fR\x04view\x12\x12\n" +
-	"\x04book\x18\x04 \x01(\fR\x04bookJ\x04\b\x02\x10\x03J\x04\b\x03\x10\x042\x8d\x02\n" +
+	"\x04book\x18\x04 \x01(\fR\x04bookJ\x04\b\x02\x10\x03J\x04\b\x03\x10\x04\"\x96\x01\n" +
+	"\fRenewRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04boot\x18\x02 \x01(\tR\x04boot\x12\x16\n" +
+	"\x06server\x18\x03 \x01(\tR\x06server\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x12\x14\n" +
+	"\x05level\x18\x05 \x01(\x04R\x05level\x12\x1a\n" +
+	"\breleased\x18\x06 \x01(\bR\breleased\"A\n" +
+	"\rRenewResponse\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\x04R\x05level\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"<\n" +
+	"\x0eConfirmRequest\x12\x12\n" +
+	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x16\n" +
+	"\x06server\x18\x02 \x01(\tR\x06server\"%\n" +
+	"\x0fConfirmResponse\x12\x12\n" +
+	"\x04same\x18\x01 \x01(\bR\x04same\"\"\n" +
+	"\fAdoptRequest\x12\x12\n" +
+	"\x04view\x18\x01 \x01(\fR\x04view\"%\n" +
+	"\rAdoptResponse\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch2\xbb\x03\n" +
 	"\vPeerService\x12L\n" +
 	"\vCheckStream\x12\x1b.weir.v1.CheckStreamRequest\x1a\x1c.weir.v1.CheckStreamResponse(\x010\x01\x12=\n" +
 	"\x06Settle\x12\x1a.weir.v1.PeerSettleRequest\x1a\x17.weir.v1.SettleResponse\x12<\n" +
 	"\aPropose\x12\x17.weir.v1.ProposeRequest\x1a\x18.weir.v1.ProposeResponse\x123\n" +
-	"\x04Pull\x12\x14.weir.v1.PullRequest\x1a\x15.weir.v1.PullResponseB1Z/github.com/weir-cluster/weir/api/weir/v1;weirv1b\x06proto3"
+	"\x04Pull\x12\x14.weir.v1.PullRequest\x1a\x15.weir.v1.PullResponse\x126\n" +
+	"\x05Renew\x12\x15.weir.v1.RenewRequest\x1a\x16.weir.v1.RenewResponse\x12<\n" +
+	"\aConfirm\x12\x17.weir.v1.ConfirmRequest\x1a\x18.weir.v1.ConfirmResponse\x126\n" +
+	"\x05Adopt\x12\x15.weir.v1.AdoptRequest\x1a\x16.weir.v1.AdoptResponseB1Z/github.com/weir-cluster/weir/api/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_peer_proto_rawDescOnce sync.Once
@@ -319,33 +661,45 @@ func file_weir_v1_peer_proto_rawDescGZIP() []byte {
 	return file_weir_v1_peer_proto_rawDescData
 }
 
-var file_weir_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_weir_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_weir_v1_peer_proto_goTypes = []any{
 	(*PeerSettleRequest)(nil),   // 0: weir.v1.PeerSettleRequest
 	(*ProposeRequest)(nil),      // 1: weir.v1.ProposeRequest
 	(*ProposeResponse)(nil),     // 2: weir.v1.ProposeResponse
 	(*PullRequest)(nil),         // 3: weir.v1.PullRequest
 	(*PullResponse)(nil),        // 4: weir.v1.PullResponse
-	(*SettleRequest)(nil),       // 5: weir.v1.SettleRequest
-	(*CheckStreamRequest)(nil),  // 6: weir.v1.CheckStreamRequest
-	(*CheckStreamResponse)(nil), // 7: weir.v1.CheckStreamResponse
-	(*SettleResponse)(nil),      // 8: weir.v1.SettleResponse
+	(*RenewRequest)(nil),        // 5: weir.v1.RenewRequest
+	(*RenewResponse)(nil),       // 6: weir.v1.RenewResponse
+	(*ConfirmRequest)(nil),      // 7: weir.v1.ConfirmRequest
+	(*ConfirmResponse)(nil),     // 8: weir.v1.ConfirmResponse
+	(*AdoptRequest)(nil),        // 9: weir.v1.AdoptRequest
+	(*AdoptResponse)(nil),       // 10: weir.v1.AdoptResponse
+	(*SettleRequest)(nil),       // 11: weir.v1.SettleRequest
+	(*CheckStreamRequest)(nil),  // 12: weir.v1.CheckStreamRequest
+	(*CheckStreamResponse)(nil), // 13: weir.v1.CheckStreamResponse
+	(*SettleResponse)(nil),      // 14: weir.v1.SettleResponse
 }
 var file_weir_v1_peer_proto_depIdxs = []int32{
-	5, // 0: weir.v1.PeerSettleRequest.settle:type_name -> weir.v1.SettleRequest
-	6, // 1: weir.v1.PeerService.CheckStream:input_type -> weir.v1.CheckStreamRequest
-	0, // 2: weir.v1.PeerService.Settle:input_type -> weir.v1.PeerSettleRequest
-	1, // 3: weir.v1.PeerService.Propose:input_type -> weir.v1.ProposeRequest
-	3, // 4: weir.v1.PeerService.Pull:input_type -> weir.v1.PullRequest
-	7, // 5: weir.v1.PeerService.CheckStream:output_type -> weir.v1.CheckStreamResponse
-	8, // 6: weir.v1.PeerService.Settle:output_type -> weir.v1.SettleResponse
-	2, // 7: weir.v1.PeerService.Propose:output_type -> weir.v1.ProposeResponse
-	4, // 8: weir.v1.PeerService.Pull:output_type -> weir.v1.PullResponse
-	5, // [5:9] is the sub-list for method output_type
-	1, // [1:5] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	11, // 0: weir.v1.PeerSettleRequest.settle:type_name -> weir.v1.SettleRequest
+	12, // 1: weir.v1.PeerService.CheckStream:input_type -> weir.v1.CheckStreamRequest
+	0,  // 2: weir.v1.PeerService.Settle:input_type -> weir.v1.PeerSettleRequest
+	1,  // 3: weir.v1.PeerService.Propose:input_type -> weir.v1.ProposeRequest
+	3,  // 4: weir.v1.PeerService.Pull:input_type -> weir.v1.PullRequest
+	5,  // 5: weir.v1.PeerService.Renew:input_type -> weir.v1.RenewRequest
+	7,  // 6: weir.v1.PeerService.Confirm:input_type -> weir.v1.ConfirmRequest
+	9,  // 7: weir.v1.PeerService.Adopt:input_type -> weir.v1.AdoptRequest
+	13, // 8: weir.v1.PeerService.CheckStream:output_type -> weir.v1.CheckStreamResponse
+	14, // 9: weir.v1.PeerService.Settle:output_type -> weir.v1.SettleResponse
+	2,  // 10: weir.v1.PeerService.Propose:output_type -> weir.v1.ProposeResponse
+	4,  // 11: weir.v1.PeerService.Pull:output_type -> weir.v1.PullResponse
+	6,  // 12: weir.v1.PeerService.Renew:output_type -> weir.v1.RenewResponse
+	8,  // 13: weir.v1.PeerService.Confirm:output_type -> weir.v1.ConfirmResponse
+	10, // 14: weir.v1.PeerService.Adopt:output_type -> weir.v1.AdoptResponse
+	8,  // [8:15] is the sub-list for method output_type
+	1,  // [1:8] is the sub-list for method input_type
+	1,  // [1:1] is the sub-list for extension type_name
+	1,  // [1:1] is the sub-list for extension extendee
+	0,  // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_peer_proto_init() }
@@ -360,7 +714,7 @@ func file_weir_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_peer_proto_rawDesc), len(file_weir_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,280 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// LeaseTimes are what leases run on. Each node measures them by its own clock, which must be monotone and may run wrong by
+// a tenth.
+type LeaseTimes struct {
+	Duration time.Duration // a grant holds for so long from when it was asked for
+	Renewal  time.Duration // between asking for grants
+	Margin   time.Duration // by so much longer does the leader take a grant to hold
+}
+
+// DefaultLeaseTimes suit an election timeout of 500 ms.
+func DefaultLeaseTimes() LeaseTimes {
+	return LeaseTimes{Duration: 2 * time.Second, Renewal: 300 * time.Millisecond, Margin: 200 * time.Millisecond}
+}
+
+// Validate says what does not fit: a lease must outlast a change of the leader, or every such change costs all of them.
+func (t LeaseTimes) Validate(election time.Duration) error {
+	switch {
+	case t.Renewal < 10*time.Millisecond || t.Margin < t.Duration/20:
+		return fmt.Errorf("leases: renewal %v and margin %v: at least 10ms, and a twentieth of the duration %v", t.Renewal, t.Margin, t.Duration)
+	case t.Duration-t.Renewal < 3*election:
+		return fmt.Errorf("leases: duration %v less renewal %v: at least three times the election timeout %v", t.Duration, t.Renewal, election)
+	}
+	return nil
+}
+
+// Renewal is what a node asks the leader for a lease with.
+type Renewal struct {
+	Name, Boot, Server string
+	Epoch              uint64 // of its view
+	Level              uint64 // of the newest grant it had
+	Released           bool   // it decides nothing any more, for good
+}
+
+// Grant is a lease. A node decides for a partition as home while a grant holds whose Level is not below the epoch since
+// which the node is its home.
+type Grant struct {
+	Level    uint64 // zero: no lease
+	Revision uint64 // of the book that its holder must know at least
+}
+
+// Lease is this node's right to decide as home. It is safe for concurrent use.
+//
+// The protocol, its proof by model checking and its bounds are Gray and Cheriton's leases (SOSP 1989) with the leader of a
+// Raft group as the one that grants: see docs/architecture.md, Leases.
+type Lease struct {
+	cfg  LeaseConfig
+	held atomic.Pointer[holding] // nil before the first grant
+	ask  chan struct{}           // capacity 1: ask at once
+	asks sync.WaitGroup
+
+	mu    sync.Mutex
+	freed chan struct{} // closed when a grant arrives
+	level uint64        // of the newest grant
+	done  bool          // released
+	hint  string        // who leads, as somebody else said
+}
+
+type holding struct {
+	level uint64
+	until time.Time
+}
+
+// LeaseConfig is what a Lease needs.
+type LeaseConfig struct {
+	Name     string // of this node, its process and its storage
+	Boot     string
+	Server   string
+	Times    LeaseTimes
+	Now      func() time.Time // monotone
+	Views    *Views
+	Policies Policies
+	Quorum   Quorum
+	Lessor   *Lessor // this node's own, asked while it leads
+	Gossip   *Gossip
+	Peers    Peers
+	Begin    func(from, level uint64) // called before a grant of a higher level holds; it must not block
+	Logger   *slog.Logger
+}
+
+const (
+	// askAgain is how soon a node asks again that lacks what a new view gives it; then it takes twice as long each time.
+	askAgain = 10 * time.Millisecond
+	// askWait bounds one ask. A grant that comes later than it could hold is worth nothing.
+	askWait = time.Second
+	asksMax = 4 // under way at once: a leader that hangs must not keep this node from asking the next
+)
+
+// NewLease returns a Lease that holds nothing until Run.
+func NewLease(c LeaseConfig) *Lease {
+	return &Lease{cfg: c, ask: make(chan struct{}, 1), freed: make(chan struct{})}
+}
+
+// Holds says whether this node may decide for a partition as home now. Whoever has taken from a bucket must ask it
+// afterwards: between an earlier answer and the take the process may have been stopped for any time.
+func (l *Lease) Holds(partition uint16) bool {
+	v, h := l.cfg.Views.Current(), l.held.Load()
+	if v == nil || h == nil || v.Table.Since[partition] > h.level {
+		return false
+	}
+	home, ok := v.Home(partition)
+	return ok && home.Name == l.cfg.Name && home.Boot == l.cfg.Boot && l.cfg.Now().Before(h.until)
+}
+
+// Until returns when the present lease ends, and the epoch up to which it reaches; zero when there was none.
+func (l *Lease) Until() (end time.Time, level uint64) {
+	if h := l.held.Load(); h != nil {
+		return h.until, h.level
+	}
+	return time.Time{}, 0
+}
+
+// Whole says whether this node has a lease for all that its view gives it.
+func (l *Lease) Whole() bool {
+	v := l.cfg.Views.Current()
+	end, level := l.Until()
+	return v != nil && l.cfg.Now().Before(end) && l.newest(v) <= level
+}
+
+// newest returns the epoch since which this node has the newest of its partitions, zero when it has none.
+func (l *Lease) newest(v *View) (since uint64) {
+	self := v.Find(l.cfg.Name)
+	if self < 0 || v.Roster[self].Boot != l.cfg.Boot {
+		return 0
+	}
+	for i, home := range v.Table.Homes {
+		if int(home) == self {
+			since = max(since, v.Table.Since[i])
+		}
+	}
+	return since
+}
+
+// Wait waits, briefly, for a lease on a partition that the view gives this node, and says whether there is one.
+func (l *Lease) Wait(ctx context.Context, partition uint16) bool {
+	ctx, cancel := context.WithTimeout(ctx, catchWait)
+	defer cancel()
+	for !l.Holds(partition) {
+		l.mu.Lock()
+		freed := l.freed
+		l.mu.Unlock()
+		if l.Holds(partition) {
+			return true
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// Run asks for grants until ctx ends. Then it tells the leader that this node decides nothing any more.
+func (l *Lease) Run(ctx context.Context) error {
+	defer l.release()
+	defer l.asks.Wait()
+	places := make(chan struct{}, asksMax)
+	pause := askAgain / 2
+	for {
+		select {
+		case places <- struct{}{}:
+			l.asks.Go(func() {
+				defer func() { <-places }()
+				l.renew(ctx)
+			})
+		default:
+		}
+		pause = min(2*pause, l.cfg.Times.Renewal)
+		if l.Whole() {
+			pause = l.cfg.Times.Renewal
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-l.ask:
+			pause = askAgain / 2
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		}
+		t.Stop()
+	}
+}
+
+// Ask has the node ask at once, since its view has changed.
+func (l *Lease) Ask() {
+	select {
+	case l.ask <- struct{}{}:
+	default:
+	}
+}
+
+// renew asks once, and takes what it is granted. The time counts from before it asked.
+func (l *Lease) renew(ctx context.Context) {
+	sent := l.cfg.Now()
+	ctx, cancel := context.WithTimeout(ctx, askWait)
+	defer cancel()
+	g, err := l.once(ctx, l.renewal())
+	if err != nil {
+		l.cfg.Logger.Debug("renew the lease", "error", err)
+		return
+	}
+	revision, _ := l.cfg.Policies.Revision()
+	if g.Level == 0 || g.Revision > revision || l.cfg.Views.Epoch() < g.Level {
+		return // what it lacks is on its way
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.held.Load()
+	until := sent.Add(l.cfg.Times.Duration)
+	if l.done || h != nil && (until.Before(h.until) || g.Level < h.level) {
+		return
+	}
+	if g.Level > l.level {
+		l.cfg.Begin(l.level, g.Level)
+		l.level = g.Level
+	}
+	l.held.Store(&holding{g.Level, until})
+	close(l.freed)
+	l.freed = make(chan struct{})
+}
+
+func (l *Lease) renewal() Renewal {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Renewal{Name: l.cfg.Name, Boot: l.cfg.Boot, Server: l.cfg.Server, Epoch: l.cfg.Views.Epoch(), Level: l.level, Released: l.done}
+}
+
+// once asks who leads: this node, whom the Raft group says, whom the last asked node named, or whom gossip says.
+func (l *Lease) once(ctx context.Context, r Renewal) (Grant, error) {
+	if l.cfg.Quorum.Leading() {
+		return l.cfg.Lessor.Renew(ctx, r)
+	}
+	l.mu.Lock()
+	name := l.hint
+	l.hint = ""
+	l.mu.Unlock()
+	if leader, known := l.cfg.Quorum.Leader(); name == "" && known {
+		name = leader
+	}
+	m, found := l.cfg.Gossip.Find(name)
+	for _, other := range l.cfg.Gossip.Alive() {
+		if !found && other.Leading {
+			m, found = other, true
+		}
+	}
+	if !found || m.Name == r.Name {
+		return Grant{}, &NotLeaderError{}
+	}
+	g, err := l.cfg.Peers.Peer(m.Peer).Renew(ctx, r)
+	if hint := leaderHint(err); hint != "" {
+		l.mu.Lock()
+		l.hint = hint
+		l.mu.Unlock()
+	}
+	return g, err
+}
+
+// release ends this node's lease and says so once.
+func (l *Lease) release() {
+	l.mu.Lock()
+	l.done = true
+	l.held.Store(nil)
+	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), catchWait)
+	defer cancel()
+	if _, err := l.once(ctx, l.renewal()); err != nil {
+		l.cfg.Logger.Debug("release the lease", "error", err)
+	}
+}
