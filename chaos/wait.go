@@ -99,7 +99,7 @@ func (s *study) repetitions(out *Result) {
 	first := make(map[memory]int32)
 	for i := range s.h.Ops {
 		o := &s.h.Ops[i]
-		if o.Kind != Check || o.Key == "" || o.Outcome != OK || !byHome(&o.Reply) || o.Reply.Decision == "" {
+		if o.Kind != Check || o.Key == "" || o.Outcome != OK || !byHome(&o.Reply) || o.Reply.Decision == "" || o.Reply.Reason == "LEDGER_UNAVAILABLE" { // which is asked again
 			continue
 		}
 		life, sure := s.life(o.Reply.Home, o.Invoked, o.Returned)

@@ -179,7 +179,7 @@ func (i *idempotent) decide(f *first, next func() (Decision, error)) {
 	f.err = ErrUnavailable // should next panic, nobody waits for ever
 	defer func() {
 		i.mu.Lock()
-		if f.err == nil {
+		if f.err == nil && f.decision.Reason != LedgerUnavailable { // whether that was paid for, the ledger tells who asks again
 			f.until = i.c.Now().Add(i.c.Keep)
 			i.decided.PushBack(f)
 		} else {

@@ -95,6 +95,30 @@ func TestDuplicatesInFlightWaitAndErrorsAreNotRemembered(t *testing.T) {
 	})
 }
 
+// A debit of unknown outcome may stand: who repeats the check learns it, and is not told for minutes that nothing was paid.
+func TestARefusalForWantOfALedgerIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, spillPolicy)
+	g.open(t, "alice", 0, 0, 1_000_000)
+	before := g.balance(t, "alice")
+	c := Idempotent(g.w, IdempotentConfig{Policy: func() *Policy { return g.policy }, Now: func() time.Time { return g.now }})
+	r := alice("requests:3", "key=k")
+	g.log.broken = errors.New("the answer was lost")
+	d, err := c.Check(t.Context(), r)
+	if err != nil || d.Reason != LedgerUnavailable {
+		t.Fatalf("%s, %v", told(d), err)
+	}
+	g.log.broken = nil
+	for range 2 {
+		if d, err := c.Check(t.Context(), r); err != nil || d.Reason != OKCredit {
+			t.Errorf("asked again: %s, %v", told(d), err)
+		}
+	}
+	if paid := before - g.balance(t, "alice"); paid != 30_000 {
+		t.Errorf("paid %s for three requests at 0.01", paid)
+	}
+}
+
 func TestDebitKeyKeepsTheTimeOfTheCallersKey(t *testing.T) {
 	t.Parallel()
 	old := "01ARZ3NDEKTSV4RRFFQ69G5FAV" // of 2016

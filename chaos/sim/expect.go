@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/weir-cluster/weir/chaos"
-	"github.com/weir-cluster/weir/client"
 )
 
 // excuse says why a run may refute an invariant, and until which step of the plan.
@@ -19,12 +18,6 @@ type excuse struct {
 // expected are invariants that schedules may refute until the step of the plan that brings what keeps them, or until a bug
 // that was found is mended. The table shrinks with each; docs/chaos.md tells more of each entry. Nothing else is excused.
 var expected = map[string]excuse{
-	"L3": {
-		"client/rest is mended", "net/http sends a write again by itself, and client/rest takes the refusal of the second dial for that of the first",
-		func(found chaos.Result, _ *chaos.History, _ []chaos.Result) bool {
-			return strings.Contains(found.Why, "surely failed") && strings.Contains(found.Excerpt[0].Err, client.ErrUnreachable.Error())
-		},
-	},
 	"M7": {
 		"7/8", "a debit of unknown outcome stands though its check was refused, or was answered by a fallback when the home did not answer in time",
 		func(found chaos.Result, _ *chaos.History, _ []chaos.Result) bool {

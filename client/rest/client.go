@@ -15,8 +15,10 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-cluster/weir/client"
@@ -142,11 +144,11 @@ func (c *Client) sendWithin(ctx context.Context, timeout time.Duration, q call) 
 	var failed error
 	reached := false
 	for _, node := range c.nodes {
-		r, err := c.try(ctx, node, q)
+		r, sent, err := c.try(ctx, node, q)
 		if err == nil {
 			return r, nil
 		}
-		reached = reached || !neverConnected(err)
+		reached = reached || sent
 		if failed == nil {
 			failed = err
 		} else {
@@ -166,7 +168,16 @@ func (c *Client) sendWithin(ctx context.Context, timeout time.Duration, q call) 
 	}
 }
 
-func (c *Client) try(ctx context.Context, node string, q call) (reply, error) {
+// try asks one node. sent says that the node may have got the request: net/http sends one that can be repeated again by
+// itself when a kept connection breaks, so that it may have been sent although the error is that of a dial.
+func (c *Client) try(ctx context.Context, node string, q call) (r reply, sent bool, err error) {
+	var wrote atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }})
+	r, err = c.once(ctx, node, q)
+	return r, wrote.Load() || err != nil && !neverConnected(err), err
+}
+
+func (c *Client) once(ctx context.Context, node string, q call) (reply, error) {
 	from := q.method + " " + node + q.path
 	h, err := http.NewRequestWithContext(ctx, q.method, node+q.path, bytes.NewReader(q.body))
 	if err != nil {

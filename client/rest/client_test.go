@@ -197,3 +197,39 @@ func TestSomethingElseOnThePortIsNoDecision(t *testing.T) {
 		wantError(t, err, append(r.words, "http://a:1/v1/accounts/alice/grants")...)
 	}
 }
+
+// A node that dies with a request in hand on a kept connection was reached, though net/http's own repetition is refused.
+func TestARequestThatWasSentOnAKeptConnectionIsNotUnreachable(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if calls++; calls == 1 {
+			answer(200, jsonMedia, allowed)(w, r)
+			return
+		}
+		_ = l.Close()
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = conn.(*net.TCPConn).SetLinger(0) // a reset, as of a process that is gone
+		_ = conn.Close()
+	})}}
+	s.Start()
+	defer s.Close()
+	c, err := New(Config{Addr: l.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Check(t.Context(), client.CheckRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Grant(t.Context(), "k", "alice", client.Grant{ID: "g", Kind: "promo", AmountMicros: 1}); err == nil || errors.Is(err, client.ErrUnreachable) || calls != 2 {
+		t.Errorf("after %d calls: %v", calls, err)
+	}
+}
