@@ -50,11 +50,24 @@ func TestDecisionsAreCounted(t *testing.T) {
 					t.Errorf("%s has no line %s", m.name, line)
 				}
 			}
+			if left := metric(t, text, "weir_lease_seconds"); left < 1.5 || left > 2 {
+				t.Errorf("the lease of %s holds for %v s", m.name, left)
+			}
 			if strings.Contains(text, user) {
 				t.Errorf("%s tells of %s", m.name, user)
 			}
 		}
 	})
+}
+
+// metric is the value of a metric without labels.
+func metric(t *testing.T, text, name string) (v float64) {
+	t.Helper()
+	_, rest, _ := strings.Cut(text, "\n"+name+" ")
+	if _, err := fmt.Sscan(rest, &v); err != nil {
+		t.Errorf("%s: %v", name, err)
+	}
+	return v
 }
 
 // timedAtHome returns how many decisions as home a node's histogram stands for.

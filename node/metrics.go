@@ -34,6 +34,7 @@ type gauges struct {
 	epoch, members, buckets, term, accounts func() float64
 	shares, bound                           func() float64 // buckets of shares; the most of these and of the home's each
 	leading                                 func() float64
+	lease                                   func() float64 // seconds
 }
 
 // meters is a node's metrics. Labels are bounded: never an account or a key.
@@ -77,6 +78,7 @@ func newMeters(version string, g gauges) *meters {
 		m.errors[path] = m.set.NewCounter(fmt.Sprintf(`weir_check_errors_total{path=%q}`, path))
 	}
 	m.set.NewGauge("weir_view_epoch", g.epoch)
+	m.set.NewGauge("weir_lease_seconds", g.lease)
 	m.set.NewGauge("weir_members", g.members)
 	m.set.NewGauge("weir_buckets", g.buckets)
 	m.set.NewGauge("weir_buckets_max", g.bound)

@@ -35,7 +35,7 @@ func written(m *meters) string {
 
 func quietMeters() *meters {
 	zero := func() float64 { return 0 }
-	return newMeters("v", gauges{epoch: zero, members: zero, buckets: zero, term: zero, accounts: zero, shares: zero, bound: zero, leading: zero})
+	return newMeters("v", gauges{epoch: zero, members: zero, buckets: zero, term: zero, accounts: zero, shares: zero, bound: zero, leading: zero, lease: zero})
 }
 
 func TestEveryDecisionIsCountedAndOnlyDecisions(t *testing.T) {

@@ -310,6 +310,10 @@ func (p *parts) gauges() gauges {
 		bound:    func() float64 { return float64(p.cfg.BucketsMax) },
 		accounts: func() float64 { return float64(p.machine.Accounts()) },
 		term:     func() float64 { return float64(p.group.Status().Term) },
+		lease: func() float64 {
+			end, _ := p.lease.Until()
+			return max(0, end.Sub(p.now()).Seconds())
+		},
 		leading: func() float64 {
 			if p.group.Leading() {
 				return 1

@@ -52,8 +52,7 @@ func TestTheFirstStageThatFailsEndsTheWait(t *testing.T) {
 }
 
 func TestLimitNamesInMetricsAreBounded(t *testing.T) {
-	zero := func() float64 { return 0 }
-	m := newMeters("v", gauges{zero, zero, zero, zero, zero, zero, zero, zero})
+	m := quietMeters()
 	for i := range limitNamesMax + 50 {
 		m.count(pathHome, time.Millisecond, &policy.Decision{Verdict: policy.Deny, Reason: policy.RateLimited, Refusing: fmt.Sprint("limit-", i)}, nil)
 	}
