@@ -92,7 +92,9 @@ const (
 	askAgain = 10 * time.Millisecond
 	// askWait bounds one ask. A grant that comes later than it could hold is worth nothing.
 	askWait = time.Second
-	asksMax = 4 // under way at once: a leader that hangs must not keep this node from asking the next
+	// leaseWait bounds how long a check waits at a home whose lease is on its way.
+	leaseWait = 100 * time.Millisecond
+	asksMax   = 4 // under way at once: a leader that hangs must not keep this node from asking the next
 )
 
 // NewLease returns a Lease that holds nothing until Run.
@@ -142,7 +144,7 @@ func (l *Lease) newest(v *View) (since uint64) {
 
 // Wait waits, briefly, for a lease on a partition that the view gives this node, and says whether there is one.
 func (l *Lease) Wait(ctx context.Context, partition uint16) bool {
-	ctx, cancel := context.WithTimeout(ctx, catchWait)
+	ctx, cancel := context.WithTimeout(ctx, leaseWait)
 	defer cancel()
 	for !l.Holds(partition) {
 		l.mu.Lock()

@@ -125,7 +125,7 @@ func TestALeaseDoesNotReachPartitionsGivenLater(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
-		if l.Wait(ctx, 0) || time.Since(began) != catchWait {
+		if l.Wait(ctx, 0) || time.Since(began) != leaseWait {
 			t.Errorf("it waits %v for a lease that does not come", time.Since(began))
 		}
 		leader.level.Store(3)

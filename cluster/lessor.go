@@ -28,6 +28,7 @@ type Lessor struct {
 	since  time.Time
 	first  bool // no leader before could grant anything: there was no view
 	level  uint64
+	risen  chan struct{} // closed when the level rises
 	tenant map[tenant]tenure
 	next   *round // that has not begun; nil when nobody waits for one
 
@@ -57,11 +58,15 @@ type LessorConfig struct {
 	Peers    Peers
 }
 
-// confirmWait bounds a round of the voters.
-const confirmWait = 500 * time.Millisecond
+const (
+	confirmWait = 500 * time.Millisecond // bounds a round of the voters
+	riseWait    = 20 * time.Millisecond  // bounds how long a renewal is held that would be of more use in a moment
+)
 
 // NewLessor returns a Lessor that has granted nothing.
-func NewLessor(c LessorConfig) *Lessor { return &Lessor{cfg: c, turn: make(chan struct{}, 1)} }
+func NewLessor(c LessorConfig) *Lessor {
+	return &Lessor{cfg: c, turn: make(chan struct{}, 1), risen: make(chan struct{})}
+}
 
 // Renew grants a lease, or returns one of level zero when the node is none that the view names or does not go by a view
 // new enough. Its errors are NotLeaderError, and ErrUnreachable when no majority of the voters answered.
@@ -76,22 +81,42 @@ func (l *Lessor) Renew(ctx context.Context, r Renewal) (Grant, error) {
 			return Grant{}, err
 		}
 	}
+	g, rising, err := l.grant(term, r, at)
+	if rising == nil || err != nil {
+		return g, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, riseWait)
+	defer cancel()
+	select {
+	case <-rising:
+		g, _, err = l.grant(term, r, at)
+	case <-ctx.Done():
+	}
+	return g, err
+}
+
+// grant books a renewal and answers it. While the others have not all heard of the view that the sender goes by, rising is
+// closed when they have: a grant is of use to it only then.
+func (l *Lessor) grant(term uint64, r Renewal, at time.Time) (g Grant, rising <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.enter(term) {
-		return Grant{}, &NotLeaderError{}
+		return Grant{}, nil, &NotLeaderError{}
 	}
 	v := l.cfg.Views.Current()
 	l.book(r, at, v)
 	k := tenant{r.Name, r.Boot}
 	t := l.tenant[k]
 	if v == nil || r.Epoch < v.Epoch || t.over || !v.names(k) {
-		return Grant{}, nil
+		return Grant{}, nil, nil
 	}
 	t.holds = true
 	l.tenant[k] = t
+	if l.level < v.Epoch {
+		rising = l.risen
+	}
 	revision, _ := l.cfg.Policies.Revision()
-	return Grant{Level: l.level, Revision: revision}, nil
+	return Grant{Level: l.level, Revision: revision}, rising, nil
 }
 
 // names says whether the process is in the roster.
@@ -122,7 +147,7 @@ func (l *Lessor) book(r Renewal, at time.Time, v *View) {
 	}
 	t.epoch, t.holds, t.over = max(t.epoch, r.Epoch), t.holds || r.Level > 0, t.over || r.Released
 	l.tenant[k] = t
-	l.level = max(l.level, r.Level)
+	l.raise(r.Level)
 	if v == nil {
 		return
 	}
@@ -149,7 +174,15 @@ func (l *Lessor) rise(v *View) {
 			return // it may hold one of an earlier leader
 		}
 	}
-	l.level = max(l.level, level)
+	l.raise(level)
+}
+
+func (l *Lessor) raise(level uint64) {
+	if level > l.level {
+		l.level = level
+		close(l.risen)
+		l.risen = make(chan struct{})
+	}
 }
 
 // ended says whether a lease has surely ended by now.

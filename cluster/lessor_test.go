@@ -210,9 +210,9 @@ func TestALostHomeHoldsNobodyUpForLong(t *testing.T) {
 		c.renew("b", "1", 1, 0, 1)
 		c.grow(sighted("a", "1"), sighted("c", "1"))
 		c.renew("a", "1", 2, 1, 1)
-		time.Sleep(surely - 1)
+		time.Sleep(surely - 100*time.Millisecond)
 		c.renew("a", "1", 2, 1, 1)
-		time.Sleep(1 * time.Nanosecond)
+		time.Sleep(60 * time.Millisecond)
 		c.renew("a", "1", 2, 1, 2)
 	})
 }
@@ -229,8 +229,15 @@ func TestAViewThatIsBroughtCountsAtOnce(t *testing.T) {
 		c.Spread(c.t.Context(), c.view)
 		c.renew("c", "1", 2, 1, 1)
 		c.e.epochs["b"] = 2
-		c.Spread(c.t.Context(), c.view)
+		go func() {
+			time.Sleep(5 * time.Millisecond)
+			c.Spread(c.t.Context(), c.view)
+		}()
+		began := time.Now()
 		c.renew("c", "1", 2, 1, 2)
+		if took := time.Since(began); took != 5*time.Millisecond {
+			c.t.Errorf("granted %v after it was asked for", took)
+		}
 	})
 }
 

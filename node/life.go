@@ -115,6 +115,8 @@ func (p *parts) notReady() error {
 	switch {
 	case p.stopping.Load():
 		return errors.New("stopping")
+	case p.group.Stalled():
+		return errors.New("the disk has not finished a write of the log in time: this node stays out of the Raft group until it has")
 	case v == nil:
 		return fmt.Errorf("no view yet: waiting for the cluster to form, %d of %d nodes seen", len(p.gossip.Alive()), max(1, p.cfg.expect()))
 	case p.book.Current() == nil:

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/weir-cluster/weir/chaos"
@@ -24,13 +23,4 @@ var expected = map[string]excuse{
 			return strings.Contains(found.Why, "no answer told a payment") || strings.Contains(found.Why, "is of no decision that anybody was told")
 		},
 	},
-	"S1": {
-		"5/8", "a leader whose disk stalls stays leader, and the ledger with it: the log has no write deadline yet",
-		func(_ chaos.Result, h *chaos.History, _ []chaos.Result) bool { return happened(h, "disk-stall") },
-	},
-}
-
-// happened says whether a fault of one of the kinds was injected.
-func happened(h *chaos.History, kinds ...string) bool {
-	return slices.ContainsFunc(h.Faults, func(f chaos.Fault) bool { return slices.Contains(kinds, f.Kind) })
 }

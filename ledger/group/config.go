@@ -69,6 +69,8 @@ type Config struct {
 	CommitTimeout    time.Duration // an idle leader tells followers what is committed this often
 	RequestTimeout   time.Duration // of one request to a peer, 2 s; a snapshot gets more by its size
 
+	WriteDeadline time.Duration // of a write to the log: past it the server stays out of the group until it has returned
+
 	SnapshotInterval  time.Duration // between looks whether a snapshot is due, up to twice as long
 	SnapshotThreshold uint64        // entries since the last snapshot that make one due
 	TrailingLogs      uint64        // entries kept behind a snapshot; fewer than 10,240 can leave a follower behind for ever (hashicorp/raft #697)
@@ -93,6 +95,7 @@ func DefaultConfig() Config {
 		LeaderLease:      250 * time.Millisecond,
 		CommitTimeout:    50 * time.Millisecond,
 		RequestTimeout:   2 * time.Second,
+		WriteDeadline:    2 * time.Second,
 
 		SnapshotInterval:  2 * time.Minute,
 		SnapshotThreshold: 8192,
@@ -125,6 +128,7 @@ func (c Config) Validate() error {
 		{c.LeaderLease < 5*time.Millisecond || c.LeaderLease > c.HeartbeatTimeout, "leader lease must be 5ms up to the heartbeat timeout"},
 		{c.CommitTimeout < time.Millisecond, "commit timeout must be at least 1ms"},
 		{c.RequestTimeout < c.HeartbeatTimeout, "request timeout must be at least the heartbeat timeout"},
+		{c.WriteDeadline < c.HeartbeatTimeout, "write deadline must be at least the heartbeat timeout"},
 		{c.SnapshotInterval < 5*time.Millisecond, "snapshot interval must be at least 5ms"},
 		{c.SnapshotThreshold == 0, "snapshot threshold must be at least 1"},
 		{c.TrailingLogs < trailingLogsMin && !c.trailingLogsFew, "trailing logs must be at least 10240"},

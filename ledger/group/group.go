@@ -25,6 +25,7 @@ type Group struct {
 	stores  Stores
 	had     bool // state when it was opened
 	replica *replica
+	fence   *fence
 	raft    atomic.Pointer[raft.Raft] // nil until Run has started it
 	changes chan struct{}
 
@@ -62,6 +63,7 @@ func New(cfg Config) (*Group, error) {
 		stopped: make(chan struct{}),
 	}
 	g.replica = newReplica(cfg.Machines, g.signal)
+	g.fence = &fence{deadline: cfg.WriteDeadline}
 	return g, nil
 }
 
@@ -105,13 +107,18 @@ func (g *Group) Run(ctx context.Context) (err error) {
 
 // start starts the library. From the end of it on, r answers calls.
 func (g *Group) start() (*raft.Raft, *raft.NetworkTransport, error) {
-	cache, err := raft.NewLogCache(cacheEntries, g.stores.Log)
+	cache, err := raft.NewLogCache(cacheEntries, fencedLog{g.stores.Log, g.fence})
 	if err != nil {
 		return nil, nil, fmt.Errorf("start group: %w", err)
 	}
 	streams, err := g.cfg.listen()
 	if err != nil {
 		return nil, nil, err
+	}
+	g.fence.raise = func(up bool) {
+		g.cfg.Logger.Warn("the disk of the log", "stalled", up, "deadline", g.cfg.WriteDeadline)
+		streams.fence(up)
+		g.signal()
 	}
 	logger := raftLogger(g.cfg.Logger)
 	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
@@ -126,7 +133,7 @@ func (g *Group) start() (*raft.Raft, *raft.NetworkTransport, error) {
 	c.MaxAppendEntries = g.cfg.InFlight
 	c.ShutdownOnRemove = false // Run decides when it is over
 	c.Logger, c.NoLegacyTelemetry = logger, true
-	r, err := raft.NewRaft(c, g.replica, cache, g.stores.Stable, g.stores.Snapshots, transport)
+	r, err := raft.NewRaft(c, g.replica, cache, fencedVotes{g.stores.Stable, g.fence}, g.stores.Snapshots, transport)
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("start group: %w", err), transport.Close())
 	}

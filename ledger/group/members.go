@@ -53,7 +53,7 @@ func (g *Group) Bootstrap(ctx context.Context, servers []Server) error {
 func (g *Group) Leading() bool {
 	r := g.raft.Load()
 	// The state before the term: a term that has passed its barrier and is current was so when the state was read.
-	return r != nil && r.State() == raft.Leader && r.CurrentTerm() == g.readyTerm.Load()
+	return r != nil && r.State() == raft.Leader && r.CurrentTerm() == g.readyTerm.Load() && !g.fence.up()
 }
 
 // Term returns this server's term, and whether it leads in it and has applied what earlier leaders committed.
@@ -66,10 +66,13 @@ func (g *Group) Term() (term uint64, leading bool) {
 	return term, g.Leading() && g.readyTerm.Load() == term
 }
 
+// Stalled says whether the disk has not answered a write in time. The server then takes no part in the group until it has.
+func (g *Group) Stalled() bool { return g.fence.up() }
+
 // Leader returns the name of the node that leads, as far as this server knows.
 func (g *Group) Leader() (name string, known bool) {
 	r := g.raft.Load()
-	if r == nil {
+	if r == nil || g.fence.up() { // what a server that is out remembers is of no use
 		return "", false
 	}
 	address, _ := r.LeaderWithID()

@@ -56,7 +56,7 @@ func (g *Group) enqueue(p *proposal) error {
 		return ErrUnknownMachine
 	case len(p.command) > g.cfg.CommandBytes:
 		return fmt.Errorf("%d bytes, at most %d: %w", len(p.command), g.cfg.CommandBytes, ErrTooLarge)
-	case r.State() != raft.Leader:
+	case r.State() != raft.Leader || g.fence.up():
 		return ErrNotLeader // the library would say so too, but only in its turn
 	}
 	size := int64(len(p.command))

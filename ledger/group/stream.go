@@ -25,6 +25,7 @@ type layer struct {
 	mu       sync.Mutex
 	open     map[*stream]struct{}
 	closed   bool
+	fenced   bool
 	handlers sync.WaitGroup // accepted streams that the library has not closed yet
 }
 
@@ -43,6 +44,12 @@ func (c Config) listen() (*layer, error) {
 
 // Dial opens a stream to the node of that name, where it is now.
 func (l *layer) Dial(name raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	l.mu.Lock()
+	fenced := l.fenced
+	l.mu.Unlock()
+	if fenced {
+		return nil, fmt.Errorf("dial node %s: %w: this server's own disk has not answered in time", name, net.ErrClosed)
+	}
 	address, err := l.resolve(string(name))
 	if err != nil {
 		return nil, fmt.Errorf("find node %s: %w", name, err)
@@ -78,6 +85,15 @@ func (l *layer) Close() error {
 	err := l.Listener.Close()
 	l.mu.Lock()
 	l.closed = true
+	l.mu.Unlock()
+	l.cut()
+	l.handlers.Wait()
+	return err
+}
+
+// cut ends all streams.
+func (l *layer) cut() {
+	l.mu.Lock()
 	var open []*stream
 	for s := range l.open {
 		open = append(open, s)
@@ -86,8 +102,16 @@ func (l *layer) Close() error {
 	for _, s := range open {
 		_ = s.Conn.Close() // its user notices, and closes it again
 	}
-	l.handlers.Wait()
-	return err
+}
+
+// fence has no stream open while it is up.
+func (l *layer) fence(up bool) {
+	l.mu.Lock()
+	l.fenced = up
+	l.mu.Unlock()
+	if up {
+		l.cut()
+	}
 }
 
 // Addr returns the name of this node.
@@ -97,7 +121,7 @@ func (l *layer) Addr() net.Addr { return nodeName(l.name) }
 func (l *layer) add(c net.Conn, done func()) (net.Conn, error) {
 	s := &stream{Conn: c, of: l, done: done}
 	l.mu.Lock()
-	refused := l.closed || len(l.open) >= streamsMax
+	refused := l.closed || l.fenced || len(l.open) >= streamsMax
 	if !refused {
 		l.open[s] = struct{}{}
 	}
