@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,7 +18,9 @@ import (
 // watch opens a stream of views and returns what receives the next.
 func (s *sim) watch(conn *grpc.ClientConn) func() (*weirv1.View, error) {
 	s.t.Helper()
-	stream, err := weirv1.NewAccessServiceClient(conn).WatchView(s.t.Context(), &weirv1.WatchViewRequest{})
+	ctx, cancel := context.WithTimeout(s.t.Context(), 5*time.Minute) // a change that is never told fails then
+	s.t.Cleanup(cancel)
+	stream, err := weirv1.NewAccessServiceClient(conn).WatchView(ctx, &weirv1.WatchViewRequest{})
 	if err != nil {
 		s.t.Fatal(err)
 	}
