@@ -92,6 +92,8 @@ const (
 	askAgain = 10 * time.Millisecond
 	// askWait bounds one ask. A grant that comes later than it could hold is worth nothing.
 	askWait = time.Second
+	// hurried is how often a node asks soon that was told of a new view, since it may be told before it goes by it.
+	hurried = 4
 	// leaseWait bounds how long a check waits at a home whose lease is on its way.
 	leaseWait = 100 * time.Millisecond
 	asksMax   = 4 // under way at once: a leader that hangs must not keep this node from asking the next
@@ -167,7 +169,7 @@ func (l *Lease) Run(ctx context.Context) error {
 	defer l.release()
 	defer l.asks.Wait()
 	places := make(chan struct{}, asksMax)
-	pause := askAgain / 2
+	pause, hurry := askAgain/2, 0
 	for {
 		select {
 		case places <- struct{}{}:
@@ -178,14 +180,14 @@ func (l *Lease) Run(ctx context.Context) error {
 		default:
 		}
 		pause = min(2*pause, l.cfg.Times.Renewal)
-		if l.Whole() {
+		if hurry--; hurry < 0 && l.Whole() {
 			pause = l.cfg.Times.Renewal
 		}
 		t := time.NewTimer(pause)
 		select {
 		case <-t.C:
 		case <-l.ask:
-			pause = askAgain / 2
+			pause, hurry = askAgain/2, hurried
 		case <-ctx.Done():
 			t.Stop()
 			return nil
@@ -194,7 +196,7 @@ func (l *Lease) Run(ctx context.Context) error {
 	}
 }
 
-// Ask has the node ask at once, since its view has changed.
+// Ask has the node ask at once, and some times more soon after, since its view changes.
 func (l *Lease) Ask() {
 	select {
 	case l.ask <- struct{}{}:

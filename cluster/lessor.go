@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/weir-cluster/weir/ring"
 )
 
 // Terms is the Raft group as leases need it.
@@ -42,6 +44,7 @@ type tenure struct {
 	renewed time.Time // when it last asked
 	epoch   uint64    // of the view that it goes by at least
 	holds   bool      // it was granted a lease, now or by an earlier leader
+	level   uint64    // of the newest that it was granted now
 	over    bool      // it holds nothing any more, and will not again
 }
 
@@ -110,7 +113,7 @@ func (l *Lessor) grant(term uint64, r Renewal, at time.Time) (g Grant, rising <-
 	if v == nil || r.Epoch < v.Epoch || t.over || !v.names(k) {
 		return Grant{}, nil, nil
 	}
-	t.holds = true
+	t.holds, t.level = true, l.level
 	l.tenant[k] = t
 	if l.level < v.Epoch {
 		rising = l.risen
@@ -208,6 +211,27 @@ func (l *Lessor) Ended(name, boot string) bool {
 	}
 	t, known := l.tenant[tenant{name, boot}]
 	return !known && l.first || l.ended(t)
+}
+
+// Settled says whether every node that the view names has a lease for all that it is given, or surely none. Only a leader
+// knows; any other says yes. One that hands the lead over before leaves the next to wait until old leases have ended.
+func (l *Lessor) Settled() bool {
+	term, leading := l.cfg.Terms.Term()
+	if !leading {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v := l.cfg.Views.Current()
+	if v == nil || !l.enter(term) {
+		return true
+	}
+	for _, m := range v.Roster {
+		if t := l.tenant[tenant{m.Name, m.Boot}]; m.Standing == ring.Steady && t.level < v.Epoch && !(t.holds && l.ended(t)) {
+			return false
+		}
+	}
+	return true
 }
 
 // Spread brings a view to all that are seen and notes who goes by it, so that those it names need not wait until the

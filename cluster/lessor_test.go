@@ -204,6 +204,33 @@ func TestWhatMovesIsDecidedOnlyWhenItsOldHomeKnows(t *testing.T) {
 	})
 }
 
+func TestTheLeadIsHandedOverOnlyWhenAllHaveTheirLeases(t *testing.T) {
+	held(t, func(c *court) {
+		settled := func(want bool, when string) {
+			if got := c.Settled(); got != want {
+				c.t.Errorf("%s: settled %t", when, got)
+			}
+		}
+		settled(false, "nobody asked yet")
+		for _, name := range []string{"a", "b", "c"} {
+			c.renew(name, "1", 1, 0, 1)
+		}
+		settled(true, "all have")
+		a := sighted("a", "1")
+		a.Leaving = true
+		c.grow(a, sighted("b", "1"), sighted("c", "1"))
+		c.renew("a", "1", 2, 1, 1)
+		c.renew("b", "1", 2, 1, 1)
+		settled(false, "of the view before")
+		c.renew("c", "1", 2, 1, 2)
+		settled(false, "b has one of the level before")
+		c.renew("b", "1", 2, 1, 2)
+		settled(true, "all but who leaves")
+		c.e.leads = false
+		settled(true, "another leads")
+	})
+}
+
 func TestALostHomeHoldsNobodyUpForLong(t *testing.T) {
 	held(t, func(c *court) {
 		c.renew("a", "1", 1, 0, 1)

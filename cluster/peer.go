@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"time"
 
 	"github.com/weir-cluster/weir/policy"
 )
@@ -11,6 +12,10 @@ import (
 type Peer interface {
 	// Check has the other node decide as home. epoch is of the view by which this node chose it.
 	Check(ctx context.Context, r policy.Request, epoch uint64) (policy.Decision, error)
+	// Forward has the other node decide as home, as Check does, and returns at once. encoded is the request as its caller
+	// sent it; what is not sent when ctx ends never is. answer is called once, before wait is over or soon after, by whoever
+	// has the answer: it must not block, and it may be called before Forward returns.
+	Forward(ctx context.Context, encoded string, epoch uint64, wait time.Duration, answer func(Carried, error))
 	// Settle has the other node settle a reservation that it holds.
 	Settle(ctx context.Context, s policy.Settlement, epoch uint64) (policy.Settled, error)
 	// Propose has the other node append a command if it leads.
@@ -23,6 +28,15 @@ type Peer interface {
 	Confirm(ctx context.Context, term uint64, server string) (bool, error)
 	// Adopt has the other node go by a view, if it is newer, and returns the epoch of the one that it goes by then.
 	Adopt(ctx context.Context, view []byte) (epoch uint64, err error)
+}
+
+// Carried is a decision as its home encoded it, and what is counted of it.
+type Carried struct {
+	Encoded  []byte        // with home and epoch; good only while who is told of it runs
+	Took     time.Duration // since it was forwarded; known also when there is no decision
+	Verdict  policy.Verdict
+	Reason   policy.Reason
+	Refusing string // the limit that refused
 }
 
 // Having is how far a node's knowledge of the agreed state goes.

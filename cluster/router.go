@@ -71,26 +71,8 @@ func (r *Router) check(ctx context.Context, q policy.Request, asked error) (poli
 	return r.fallback(ctx, q)
 }
 
-// Forwarder is a Peer that need not be waited for.
-type Forwarder interface {
-	Peer
-	// Forward has the other node decide as home, as Check does, and returns at once. encoded is the request as its caller
-	// sent it; what is not sent when ctx ends never is. answer is called once, before wait is over or soon after, by whoever
-	// has the answer: it must not block, and it may be called before Forward returns.
-	Forward(ctx context.Context, encoded string, epoch uint64, wait time.Duration, answer func(Carried, error))
-}
-
-// Carried is a decision as its home encoded it, and what is counted of it.
-type Carried struct {
-	Encoded  []byte        // with home and epoch; good only while who is told of it runs
-	Took     time.Duration // since it was forwarded; known also when there is no decision
-	Verdict  policy.Verdict
-	Reason   policy.Reason
-	Refusing string // the limit that refused
-}
-
 // Forward has the home decide a request that this node is not home of, and returns at once; q is not used later on.
-// answer is called once, as a Forwarder does. If that is with an error, Resume decides. left is how long the caller will
+// answer is called once, as by Peer.Forward. If that is with an error, Resume decides. left is how long the caller will
 // wait. It reports false when the request cannot go this way: then nothing was done, and Check must be asked.
 func (r *Router) Forward(ctx context.Context, q *policy.Request, encoded string, left time.Duration, answer func(Carried, error)) bool {
 	p, v := r.cfg.Policy(), r.cfg.Views.Current()
@@ -102,14 +84,10 @@ func (r *Router) Forward(ctx context.Context, q *policy.Request, encoded string,
 		return false
 	}
 	home, ok := v.Home(account.Partition)
-	if !ok || r.self(home) {
+	if !ok || r.self(&home) {
 		return false
 	}
-	to, ok := r.cfg.Peers.Peer(home.Peer).(Forwarder)
-	if !ok {
-		return false
-	}
-	to.Forward(ctx, encoded, v.Epoch, min(inTime(left), r.cfg.ForwardTimeout), answer)
+	r.cfg.Peers.Peer(home.Peer).Forward(ctx, encoded, v.Epoch, min(inTime(left), r.cfg.ForwardTimeout), answer)
 	return true
 }
 
@@ -146,7 +124,7 @@ func (r *Router) try(q *policy.Request, v *View, d *policy.Decision) (decided bo
 	if err != nil {
 		return true, err
 	}
-	if home, ok := v.Home(account.Partition); !ok || !r.self(home) {
+	if !r.home(v, account.Partition) {
 		return false, nil
 	}
 	decided, err = r.cfg.Home.Try(q, d)
@@ -255,7 +233,7 @@ func (r *Router) asHome(ctx context.Context, partition uint16, epoch uint64) (*V
 	if v == nil {
 		return nil, &NotHomeError{}
 	}
-	if home, ok := v.Home(partition); ok && r.self(home) {
+	if r.home(v, partition) {
 		return v, nil
 	}
 	if v.Epoch > epoch {
@@ -264,7 +242,13 @@ func (r *Router) asHome(ctx context.Context, partition uint16, epoch uint64) (*V
 	return nil, &NotHomeError{}
 }
 
-func (r *Router) self(m Member) bool { return m.Name == r.cfg.Name && m.Boot == r.cfg.Boot }
+// home reports whether this node is the home of a partition.
+func (r *Router) home(v *View, partition uint16) bool {
+	i := int(v.Table.Homes[partition])
+	return i < len(v.Roster) && r.self(&v.Roster[i])
+}
+
+func (r *Router) self(m *Member) bool { return m.Name == r.cfg.Name && m.Boot == r.cfg.Boot }
 
 // undecided says whether err means that nobody decided, so that the fallback may. Any other error is an
 // answer: that of a request which no node would decide.
@@ -309,7 +293,7 @@ func route[T placed](ctx context.Context, r *Router, partition uint16, asked err
 			return none, fmt.Errorf("%w: partition %d has no home", policy.ErrUnavailable, partition)
 		}
 		wait, some := patience(ctx)
-		if r.self(home) {
+		if r.self(&home) {
 			if !some {
 				return here(ctx, v.Epoch)
 			}

@@ -415,9 +415,6 @@ func TestOnlyWhatIsSurelyElsewhereIsForwarded(t *testing.T) {
 	r.cfg.Policy = func() *policy.Policy { return nil }
 	refused("no policy", there)
 	r.cfg = whole
-	r.cfg.Peers = fakePeers{"b:7947": {}}
-	refused("a peer that must be waited for", there)
-	r.cfg = whole
 	r.cfg.Views = NewViews(nil)
 	refused("no view", there)
 }

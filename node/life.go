@@ -189,7 +189,7 @@ func (p *parts) drain() {
 			i = v.Find(p.cfg.Name)
 		}
 		if i < 0 || v.Roster[i].Leaving || v.Roster[i].Boot != p.boot {
-			return true
+			return p.lessor.Settled()
 		}
 		for _, m := range p.gossip.Alive() {
 			if !m.Leaving && m.Name != p.cfg.Name {
@@ -205,7 +205,7 @@ func (p *parts) drain() {
 }
 
 func (p *parts) peerServer() *grpc.Server {
-	s := grpc.NewServer(append(transport.SameCluster(p.clusterID), transport.Codec(),
+	s := grpc.NewServer(append(append(transport.SameCluster(p.clusterID), transport.Windows()...), transport.Codec(),
 		grpc.MaxRecvMsgSize(peerBytesMax), grpc.MaxSendMsgSize(peerBytesMax),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: transport.PeerPing / 2}))...)
 	service := &transport.PeerServer{Router: p.router, Keeper: p.keeper, Quorum: quorum{p.group}, Lessor: p.lessor, Timeout: p.cfg.RequestTimeout}
@@ -214,9 +214,9 @@ func (p *parts) peerServer() *grpc.Server {
 }
 
 func (p *parts) apiServer() (*grpc.Server, *health.Server) {
-	s := grpc.NewServer(transport.Codec(), grpc.MaxRecvMsgSize(clientBytes), grpc.MaxConcurrentStreams(streamsMax),
+	s := grpc.NewServer(append(transport.Windows(), transport.Codec(), grpc.MaxRecvMsgSize(clientBytes), grpc.MaxConcurrentStreams(streamsMax),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: transport.PeerPing / 2}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: transport.PeerPing}))
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: transport.PeerPing}))...)
 	access := &transport.AccessServer{Access: p.router, Views: p, Timeout: p.cfg.RequestTimeout}
 	access.Register(s)
 	weirv1.RegisterLedgerServiceServer(s, &transport.LedgerServer{Ledger: p.ledger, Timeout: p.cfg.RequestTimeout})

@@ -227,3 +227,11 @@ func (p meteredPeer) Check(ctx context.Context, r policy.Request, epoch uint64) 
 	p.m.count(pathForward, p.now().Sub(began), &answer, err)
 	return answer, err
 }
+
+// Forward forwards and counts what comes of it.
+func (p meteredPeer) Forward(ctx context.Context, encoded string, epoch uint64, wait time.Duration, answer func(cluster.Carried, error)) {
+	p.Peer.Forward(ctx, encoded, epoch, wait, func(c cluster.Carried, err error) {
+		p.m.count(pathForward, c.Took, &policy.Decision{Verdict: c.Verdict, Reason: c.Reason, Refusing: c.Refusing}, err)
+		answer(c, err)
+	})
+}

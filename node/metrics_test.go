@@ -73,6 +73,51 @@ func TestEveryDecisionIsCountedAndOnlyDecisions(t *testing.T) {
 	}
 }
 
+// carrying is a peer that answers what is forwarded.
+type carrying struct {
+	cluster.Peer
+	carried cluster.Carried
+	err     error
+}
+
+func (c carrying) Forward(_ context.Context, _ string, _ uint64, _ time.Duration, answer func(cluster.Carried, error)) {
+	answer(c.carried, c.err)
+}
+
+// carryingPeers finds the same peer everywhere.
+type carryingPeers struct{ peer carrying }
+
+func (c carryingPeers) Peer(string) cluster.Peer { return c.peer }
+
+func TestWhatIsForwardedIsCountedByWhatCameOfIt(t *testing.T) {
+	t.Parallel()
+	m := quietMeters()
+	for _, c := range []carrying{
+		{carried: cluster.Carried{Verdict: policy.Deny, Reason: policy.RateLimited, Refusing: "rpm", Took: 3 * time.Microsecond}},
+		{carried: cluster.Carried{Verdict: policy.Allow, Reason: policy.OK, Took: time.Hour}},
+		{err: cluster.ErrUnreachable},
+	} {
+		heard := 0
+		meteredPeers{carryingPeers{c}, m, time.Now}.Peer("").Forward(t.Context(), "", 1, time.Second, func(got cluster.Carried, err error) {
+			if heard++; got.Refusing != c.carried.Refusing || err != c.err {
+				t.Errorf("heard %+v, %v", got, err)
+			}
+		})
+		if heard != 1 {
+			t.Errorf("answered %d times", heard)
+		}
+	}
+	text := written(m)
+	for _, want := range []string{
+		`weir_decisions_total{limit="rpm",verdict="DENY",reason="RATE_LIMITED",path="forward"} 1`, `weir_check_errors_total{path="forward"} 1`,
+		`weir_decisions_total{limit="",verdict="ALLOW",reason="OK",path="forward"} 1`, `weir_check_duration_seconds_bucket{path="forward",le="5e-06"} 2`,
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+}
+
 func TestAHistogramCountsUpToEachBound(t *testing.T) {
 	t.Parallel()
 	h := newHistogram()

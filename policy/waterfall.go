@@ -136,28 +136,31 @@ var errNoLease = errors.New("no lease to decide as home")
 
 // enter has a request wait for a lease that is on its way.
 func (w *Waterfall) enter(ctx context.Context, p *plan) error {
-	switch {
-	case w.c.Lease.Holds(p.account.Partition):
-		return nil
-	case p.prompt:
-		return errWaits
-	case w.c.Lease.Wait(ctx, p.account.Partition):
+	if p.prompt || w.c.Lease.Wait(ctx, p.account.Partition) { // a prompt plan finds out afterwards
 		return nil
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, errNoLease)
 }
 
-// lapsed undoes what was taken if the lease has ended meanwhile, so that no two homes admit at one time.
+// lapsed undoes what was taken if there is no lease, or it has ended meanwhile, so that no two homes admit at one time.
 func (w *Waterfall) lapsed(p *plan, now int64) error {
 	if w.c.Lease.Holds(p.account.Partition) {
 		return nil
 	}
 	w.c.Limits.Return(p.account.Partition, now, p.takes)
+	if p.prompt {
+		return errWaits
+	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, errNoLease)
 }
 
 func (w *Waterfall) decide(ctx context.Context, p *plan, r *Request, at time.Time) (*Decision, error) {
 	id := p.ids.next(at)
+	if takes := r.Mode != Peek && !r.Refund && !p.blocked && p.matched; !takes { // who takes is asked after it
+		if err := w.lapsed(p, at.UnixNano()); err != nil {
+			return nil, err
+		}
+	}
 	if r.Refund && r.Mode != Peek {
 		return p.refund(w.c.Limits, id, at.UnixNano()), nil
 	}

@@ -32,9 +32,10 @@ type AccessServer struct {
 	Timeout time.Duration
 }
 
-// PromptAccess is an Access that can say at once what it need not wait for.
+// PromptAccess is an Access that can say at once what it need not wait for, and pass on what it need not decide.
 type PromptAccess interface {
 	policy.Trier
+	away
 	Settle(ctx context.Context, s policy.Settlement) (policy.Settled, error)
 }
 
@@ -61,7 +62,7 @@ func (s *AccessServer) desk() *desk {
 		check: func(ctx context.Context, q policy.Request, _ uint64) (policy.Decision, error) {
 			return s.Access.Check(ctx, q)
 		},
-		timeout: s.Timeout,
+		away: s.Access, timeout: s.Timeout,
 	}
 }
 

@@ -6,11 +6,13 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/weir-cluster/weir/cluster"
 	"github.com/weir-cluster/weir/policy"
 )
 
@@ -20,10 +22,14 @@ const openMax = policy.BatchMax
 // idleMax bounds the goroutines that a stream keeps for checks that will have to wait.
 const idleMax = 64
 
+// encodedMax bounds a check that goes on as the bytes that it came in, so that many fit into a message between nodes.
+const encodedMax = 64 << 10
+
 // stream answers the checks of one stream until the caller hangs up or its context ends: in one message what could be
 // decided at once, and in later ones what had to wait.
 func (k *desk) stream(s grpc.ServerStream) error {
 	ctx, cancel := context.WithCancel(s.Context())
+	defer cancel()
 	x := &exchange{desk: k, ctx: ctx, open: make(chan struct{}, openMax), tasks: make(chan task)}
 	x.out.buffers, x.out.send = &k.buffers, func(r *reply) error { return s.SendMsg(r) }
 	x.out.room.L = &x.out.mu
@@ -36,11 +42,12 @@ func (k *desk) stream(s grpc.ServerStream) error {
 	a.done()
 	if err != nil {
 		cancel()
+		x.end()
+		return err
 	}
-	close(x.tasks)
-	x.work.Wait() // who hung up properly gets all answers
-	cancel()
-	return errors.Join(err, x.out.close())
+	x.due.Wait() // who hung up properly gets all answers
+	x.end()
+	return x.out.failure()
 }
 
 // exchange is one stream.
@@ -48,18 +55,14 @@ type exchange struct {
 	desk  *desk
 	ctx   context.Context // of the stream
 	out   outbox
-	work  sync.WaitGroup
-	open  chan struct{} // holds one for each check that waits
-	tasks chan task     // for a goroutine that has none
-	idle  atomic.Int32  // how many wait for one
-}
+	open  chan struct{}  // holds one for each check that waits
+	due   sync.WaitGroup // of the same checks
+	tasks chan task      // for a goroutine that has none
+	idle  atomic.Int32   // how many wait for one
 
-// task is a check that has to wait.
-type task struct {
-	id      uint64
-	request policy.Request
-	epoch   uint64
-	leftMs  int64
+	mu    sync.Mutex     // guards what follows
+	work  sync.WaitGroup // of all goroutines
+	ended bool           // what comes now comes too late
 }
 
 // read answers messages until there are no more.
@@ -88,10 +91,10 @@ func (x *exchange) answer(m *message) error {
 		decided, err := x.desk.decide(c, &m.decision)
 		if decided {
 			*b = appendStreamed(*b, c.id, &m.decision, err)
-		} else if !x.wait(c) { // too many do: the sender must wait too, but not for what is decided
+		} else if !x.wait(c, &m.common) { // too many do: the sender must wait too, but not for what is decided
 			x.out.put(b)
 			b = x.desk.buffers.Get(0)
-			if err := x.await(c); err != nil {
+			if err := x.await(c, &m.common); err != nil {
 				return err
 			}
 		}
@@ -103,29 +106,71 @@ func (x *exchange) answer(m *message) error {
 	return x.out.put(b)
 }
 
-// wait has a check wait in a goroutine of its own, unless too many do.
-func (x *exchange) wait(c *check) bool {
+// wait has a check wait, unless too many do.
+func (x *exchange) wait(c, common *check) bool {
 	select {
 	case x.open <- struct{}{}:
-		x.start(c)
+		x.start(c, common)
 		return true
 	default:
 		return false
 	}
 }
 
-func (x *exchange) await(c *check) error {
+func (x *exchange) await(c, common *check) error {
 	select {
 	case x.open <- struct{}{}:
-		x.start(c)
+		x.start(c, common)
 		return nil
 	case <-x.ctx.Done():
 		return x.ctx.Err()
 	}
 }
 
-func (x *exchange) start(c *check) {
-	t := task{c.id, c.later(), c.epoch, c.timeoutMs}
+// start has a check answered later: by whoever hears from its home, or by a goroutine.
+func (x *exchange) start(c, common *check) {
+	x.due.Add(1)
+	left := x.desk.within(x.ctx, c.timeoutMs)
+	if x.desk.away == nil || !x.forward(c, common, left) {
+		x.decide(task{id: c.id, request: c.later(), epoch: c.epoch, left: left})
+	}
+}
+
+// forward has a check's home asked. Nobody waits for it: whoever receives the answer passes it on.
+func (x *exchange) forward(c, common *check, left time.Duration) bool {
+	encoded := c.portable(common)
+	if len(encoded) > encodedMax {
+		return false
+	}
+	if x.out.wake == nil {
+		wake := make(chan struct{}, 1)
+		x.out.wake = wake
+		x.work.Go(func() { x.out.serve(wake) })
+	}
+	id := c.id
+	return x.desk.away.Forward(x.ctx, &c.request, encoded, left, func(a cluster.Carried, err error) {
+		if err != nil {
+			x.decide(task{id: id, left: left - a.Took, heard: err, encoded: encoded})
+			return
+		}
+		x.out.pass(id, a.Encoded)
+		x.settled()
+	})
+}
+
+// settled notes that a check is answered.
+func (x *exchange) settled() {
+	<-x.open
+	x.due.Done()
+}
+
+// decide has a goroutine decide a check. Once the stream has ended nobody does.
+func (x *exchange) decide(t task) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.ended {
+		return
+	}
 	select {
 	case x.tasks <- t:
 	default:
@@ -133,13 +178,23 @@ func (x *exchange) start(c *check) {
 	}
 }
 
+// end ends all goroutines and waits for them. What a home is still to answer finds nobody.
+func (x *exchange) end() {
+	x.mu.Lock()
+	x.ended = true
+	close(x.tasks)
+	x.mu.Unlock()
+	x.out.close()
+	x.work.Wait()
+}
+
 // carry has a check decided, and those after it that come while it is idle: the stack of a new goroutine would have to
 // grow for each.
 func (x *exchange) carry(t task) {
 	for {
-		d, err := x.desk.wait(x.ctx, t.request, t.epoch, t.leftMs)
+		d, err := x.desk.wait(x.ctx, &t)
 		x.out.add(t.id, &d, err)
-		<-x.open
+		x.settled()
 		if x.idle.Add(1) > idleMax {
 			x.idle.Add(-1)
 			return

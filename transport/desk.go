@@ -5,8 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/weir-cluster/weir/cluster"
 	"github.com/weir-cluster/weir/policy"
 )
 
@@ -17,10 +16,17 @@ type desk struct {
 	try func(q *policy.Request, epoch uint64, d *policy.Decision) (decided bool, err error)
 	// check decides and may wait.
 	check   func(ctx context.Context, q policy.Request, epoch uint64) (policy.Decision, error)
+	away    away          // nil: what is at home elsewhere is not forwarded
 	timeout time.Duration // of a check whose caller set no shorter one
 
 	messages sync.Pool // of *message
 	buffers  buffers
+}
+
+// away is who forwards checks, as cluster.Router does.
+type away interface {
+	Forward(ctx context.Context, q *policy.Request, encoded string, left time.Duration, answer func(cluster.Carried, error)) bool
+	Resume(ctx context.Context, q policy.Request, heard error) (policy.Decision, error)
 }
 
 // message is what a desk works with while it decides one message.
@@ -57,6 +63,7 @@ func (a *arrival) done() {
 type lone struct{ check }
 
 func (l *lone) receive(r *reader) error {
+	l.encoded = r.text
 	l.read(r)
 	if !r.failed {
 		l.settle(&check{})
@@ -69,9 +76,16 @@ func (k *desk) one(ctx context.Context, c *lone) (*reply, error) {
 	var d policy.Decision
 	decided, err := k.try(&c.request, 0, &d)
 	if !decided {
-		ctx, cancel := context.WithTimeout(ctx, k.timeout)
-		defer cancel()
-		d, err = k.check(ctx, c.request, 0)
+		s := k.late(ctx, 1)
+		s.add(&c.check, nil, 0)
+		if err := s.wait(); err != nil {
+			return nil, toStatus(err)
+		}
+		l := s.all[0]
+		if l.encoded != nil {
+			return &reply{l.encoded, &k.buffers}, nil
+		}
+		d, err = l.decision, l.err
 	}
 	if err != nil {
 		return nil, toStatus(err)
@@ -79,6 +93,36 @@ func (k *desk) one(ctx context.Context, c *lone) (*reply, error) {
 	b := k.buffers.Get(0)
 	*b = appendDecision(*b, &d)
 	return &reply{b, &k.buffers}, nil
+}
+
+// batch answers each check of a message, in their order.
+func (k *desk) batch(ctx context.Context, a *arrival) (*reply, error) {
+	defer a.done()
+	if err := batchSize(a.count); err != nil {
+		return nil, toStatus(err)
+	}
+	b := k.buffers.Get(0)
+	var late *latecomers
+	for i := range a.list {
+		c := &a.list[i]
+		decided, err := k.decide(c, &a.decision)
+		if decided {
+			*b = appendAnswer(*b, &a.decision, err)
+			continue
+		}
+		if late == nil {
+			late = k.late(ctx, len(a.list)-i)
+		}
+		late.add(c, &a.common, len(*b))
+	}
+	if late == nil {
+		return &reply{b, &k.buffers}, nil
+	}
+	if err := late.wait(); err != nil {
+		k.buffers.Put(b)
+		return nil, toStatus(err)
+	}
+	return &reply{late.insert(b), &k.buffers}, nil
 }
 
 // decide decides a check of a message, if it can at once.
@@ -89,66 +133,39 @@ func (k *desk) decide(c *check, d *policy.Decision) (decided bool, err error) {
 	return k.try(&c.request, c.epoch, d)
 }
 
+// within is how long a check may take.
+func (k *desk) within(ctx context.Context, leftMs int64) time.Duration {
+	left := k.timeout
+	if leftMs > 0 && leftMs < left.Milliseconds() {
+		left = time.Duration(leftMs) * time.Millisecond
+	}
+	if deadline, some := ctx.Deadline(); some {
+		left = min(left, time.Until(deadline))
+	}
+	return left
+}
+
+// task is a check that a goroutine decides.
+type task struct {
+	id      uint64
+	request policy.Request
+	epoch   uint64
+	left    time.Duration
+
+	heard   error  // what came of forwarding it; nil: it was not
+	encoded string // and then instead of the request
+}
+
 // wait decides a check that has to wait, within its time.
-func (k *desk) wait(ctx context.Context, q policy.Request, epoch uint64, left int64) (policy.Decision, error) {
-	timeout := k.timeout
-	if left > 0 && left < timeout.Milliseconds() {
-		timeout = time.Duration(left) * time.Millisecond
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+func (k *desk) wait(ctx context.Context, t *task) (policy.Decision, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.left)
 	defer cancel()
-	return k.check(ctx, q, epoch)
-}
-
-// batch answers each check of a message, in their order.
-func (k *desk) batch(ctx context.Context, a *arrival) (*reply, error) {
-	defer a.done()
-	if err := batchSize(a.count); err != nil {
-		return nil, toStatus(err)
+	if t.heard == nil {
+		return k.check(ctx, t.request, t.epoch)
 	}
-	b := k.buffers.Get(0)
-	var late []*belated
-	var work errgroup.Group
-	work.SetLimit(batchOpen)
-	for i := range a.list {
-		c := &a.list[i]
-		decided, err := k.decide(c, &a.decision)
-		if decided {
-			*b = appendAnswer(*b, &a.decision, err)
-			continue
-		}
-		l := &belated{before: len(*b)}
-		late = append(late, l)
-		q, epoch := c.later(), c.epoch
-		work.Go(func() error {
-			l.decision, l.err = k.wait(ctx, q, epoch, 0)
-			return nil
-		})
+	q, err := reread(t.encoded)
+	if err != nil {
+		return policy.Decision{}, err
 	}
-	_ = work.Wait() // each check has its own answer
-	return &reply{k.insert(b, late), &k.buffers}, nil
-}
-
-// belated is an answer that the others of its batch did not wait for.
-type belated struct {
-	before   int // where it belongs among the bytes of the others
-	decision policy.Decision
-	err      error
-}
-
-// insert puts late answers where they belong.
-func (k *desk) insert(b *[]byte, late []*belated) *[]byte {
-	if len(late) == 0 {
-		return b
-	}
-	whole := k.buffers.Get(0)
-	from := 0
-	for _, l := range late {
-		*whole = append(*whole, (*b)[from:l.before]...)
-		from = l.before
-		*whole = appendAnswer(*whole, &l.decision, l.err)
-	}
-	*whole = append(*whole, (*b)[from:]...)
-	k.buffers.Put(b)
-	return whole
+	return k.away.Resume(ctx, q, t.heard)
 }

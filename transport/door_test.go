@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
+	"github.com/weir-cluster/weir/cluster"
 	"github.com/weir-cluster/weir/policy"
 )
 
@@ -42,6 +43,15 @@ func (judged) Try(q *policy.Request, d *policy.Decision) (bool, error) {
 	return true, nil
 }
 
+// Forward sends nothing anywhere.
+func (judged) Forward(context.Context, *policy.Request, string, time.Duration, func(cluster.Carried, error)) bool {
+	return false
+}
+
+func (judged) Resume(_ context.Context, _ policy.Request, heard error) (policy.Decision, error) {
+	return policy.Decision{}, heard
+}
+
 // said decides with what was asked as the message.
 func said(q policy.Request) policy.Decision {
 	words := []string{q.Domain, q.Mode.String()}
@@ -56,7 +66,7 @@ func said(q policy.Request) policy.Decision {
 
 // knocking serves the access service to a generated client in a bubble of virtual time. It fails if the server does not
 // stop when the client hangs up.
-func knocking(t *testing.T, j judged, use func(*testing.T, weirv1.AccessServiceClient), options ...grpc.ServerOption) {
+func knocking(t *testing.T, j PromptAccess, use func(*testing.T, weirv1.AccessServiceClient), options ...grpc.ServerOption) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		l := bufconn.Listen(64 << 10)

@@ -11,9 +11,9 @@ import (
 // on top: that is bounded by how many checks wait.
 const outboxBytes = 1 << 20
 
-// outbox sends answers on a stream, one message at a time and without a goroutine of its own: whoever has an answer while
-// nobody sends, sends it, and then what others put in meanwhile. So a lone answer waits for nothing, and a crowd's share
-// messages. It is safe for concurrent use. Once a message cannot be sent all others are dropped.
+// outbox sends answers on a stream, one message at a time: whoever has an answer while nobody sends, sends it, and then what
+// others put in meanwhile. So a lone answer waits for nothing, and a crowd's share messages. Only who must not wait for the
+// caller leaves that to a goroutine. It is safe for concurrent use. Once a message cannot be sent all others are dropped.
 type outbox struct {
 	buffers *buffers
 	send    func(*reply) error // blocks while the caller does not read
@@ -24,6 +24,7 @@ type outbox struct {
 	bytes   int        // of waiting
 	sending bool
 	err     error
+	wake    chan struct{} // nil without a goroutine; capacity 1
 }
 
 // put sends outcomes, or has them sent, and takes the buffer. It may wait until there is room for them, and returns why
@@ -48,17 +49,46 @@ func (o *outbox) put(b *[]byte) error {
 func (o *outbox) add(id uint64, d *policy.Decision, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.err == nil {
+		o.enter(func(b []byte) []byte { return appendStreamed(b, id, d, err) })
+		o.flush()
+	}
+}
+
+// pass has one outcome sent, whose decision is encoded already. It waits for nothing.
+func (o *outbox) pass(id uint64, decision []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.err != nil {
 		return
 	}
+	o.enter(func(b []byte) []byte { return appendCarried(b, id, decision) })
+	if !o.sending { // who does takes it along
+		select {
+		case o.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// enter appends an outcome to what waits. It is called with the lock.
+func (o *outbox) enter(outcome func(b []byte) []byte) {
 	if n := len(o.waiting); n == 0 || len(*o.waiting[n-1]) >= replyBytes {
 		o.waiting = append(o.waiting, o.buffers.Get(0))
 	}
 	last := o.waiting[len(o.waiting)-1]
 	before := len(*last)
-	*last = appendStreamed(*last, id, d, err)
+	*last = outcome(*last)
 	o.bytes += len(*last) - before
-	o.flush()
+}
+
+// serve sends what is passed, each time that it is woken, until close.
+func (o *outbox) serve(wake <-chan struct{}) {
+	for range wake {
+		o.mu.Lock()
+		o.flush()
+		o.mu.Unlock()
+	}
 }
 
 // flush sends what waits unless somebody does already. It is called with the lock, which it gives up while it sends.
@@ -80,8 +110,18 @@ func (o *outbox) flush() {
 	o.sending = false
 }
 
-// close returns why not all was sent.
-func (o *outbox) close() error {
+// close ends serve, once it sent what was passed. What is passed later nobody sends.
+func (o *outbox) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.wake != nil {
+		close(o.wake)
+		o.wake = nil
+	}
+}
+
+// failure returns why not all was sent.
+func (o *outbox) failure() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.err

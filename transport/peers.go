@@ -25,6 +25,18 @@ const peerBytesMax = 16 << 20
 // other side must permit it.
 const PeerPing = 10 * time.Second
 
+// Windows of what a sender may send before it is read. Were they not fixed, gRPC would measure the connection with a ping
+// behind nearly every message while there are few, each way: that doubles what a lone check costs.
+const (
+	streamWindow = 1 << 20
+	connWindow   = 4 << 20
+)
+
+// Windows are the options with which a gRPC server spares itself the pings that measure a connection.
+func Windows() []grpc.ServerOption {
+	return []grpc.ServerOption{grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connWindow)}
+}
+
 // Peers keeps one connection and one check stream to each other node. It is safe for concurrent use.
 type Peers struct {
 	network cluster.Network
@@ -97,6 +109,7 @@ func (p *Peers) dial(address string) (*Peer, error) {
 			MinConnectTimeout: time.Second,
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: PeerPing, Timeout: 2 * time.Second}),
+		grpc.WithStaticStreamWindowSize(streamWindow), grpc.WithStaticConnWindowSize(connWindow),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(peerBytesMax), grpc.MaxCallSendMsgSize(peerBytesMax)),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry())
 	conn, err := grpc.NewClient("passthrough:///"+address, options...)
@@ -142,6 +155,23 @@ func (p *Peer) Check(ctx context.Context, r policy.Request, epoch uint64) (polic
 	return fromDecision(o.GetDecision()), nil
 }
 
+// Forward sends the request over the same stream and leaves the answer to whoever receives it.
+func (p *Peer) Forward(ctx context.Context, encoded string, epoch uint64, wait time.Duration, answer func(cluster.Carried, error)) {
+	err := p.checks.Post(ctx, &stream.Call{Check: encoded, Epoch: epoch, Wait: wait, Answer: func(outcome []byte, took time.Duration, err error) {
+		var c cluster.Carried
+		if err != nil {
+			err = fmt.Errorf("%w: %s: %w", cluster.ErrUnreachable, p.address, err)
+		} else {
+			c, err = readOutcome(outcome)
+		}
+		c.Took = took
+		answer(c, err)
+	}})
+	if err != nil {
+		answer(cluster.Carried{}, fmt.Errorf("%w: %s: %w", cluster.ErrUnreachable, p.address, err))
+	}
+}
+
 // Settle settles at the other node.
 func (p *Peer) Settle(ctx context.Context, s policy.Settlement, epoch uint64) (policy.Settled, error) {
 	r, err := p.service.Settle(ctx, &weirv1.PeerSettleRequest{Settle: toSettle(s), Epoch: epoch})
@@ -172,9 +202,16 @@ func (p *Peer) Pull(ctx context.Context, have cluster.Having) (cluster.Pulled, e
 // lost is a peer that cannot be asked at all.
 type lost struct{ err error }
 
+var _ cluster.Peer = lost{}
+
 // Check returns why.
 func (l lost) Check(context.Context, policy.Request, uint64) (policy.Decision, error) {
 	return policy.Decision{}, l.err
+}
+
+// Forward answers why.
+func (l lost) Forward(_ context.Context, _ string, _ uint64, _ time.Duration, answer func(cluster.Carried, error)) {
+	answer(cluster.Carried{}, l.err)
 }
 
 // Settle returns why.

@@ -15,7 +15,7 @@ import (
 	"github.com/weir-cluster/weir/policy"
 )
 
-// answering is a peer service that answers each check with one outcome.
+// answering is a peer service that answers each check with one outcome, or without one none.
 type answering struct {
 	weirv1.UnimplementedPeerServiceServer
 	outcome *weirv1.Outcome
@@ -26,6 +26,9 @@ func (a answering) CheckStream(s grpc.BidiStreamingServer[weirv1.CheckStreamRequ
 		m, err := s.Recv()
 		if err != nil {
 			return err
+		}
+		if a.outcome == nil {
+			continue
 		}
 		answer := &weirv1.CheckStreamResponse{}
 		for _, c := range m.GetChecks() {

@@ -19,6 +19,8 @@ type check struct {
 	timeoutMs int64
 	mode      weirv1.Mode
 	request   policy.Request // whole once settled
+	borrowed  bool           // the cost is the message's
+	encoded   string         // the request's own bytes
 	err       error          // why it is invalid, found while it was put together
 }
 
@@ -66,13 +68,22 @@ func (c *check) readStreamed(r *reader) {
 // readPart reads a CheckRequest that is a part of a message.
 func (c *check) readPart(r *reader) {
 	outer := r.enter()
+	from := r.at
 	c.read(r)
+	switch {
+	case r.failed:
+	case c.encoded == "":
+		c.encoded = r.text[from:r.at]
+	default:
+		c.encoded += r.text[from:r.at] // parts of a message are one
+	}
 	r.leave(outer)
 }
 
 // read reads a CheckRequest to the end.
 func (c *check) read(r *reader) {
 	q := &c.request
+	r.scan()
 	for r.more() {
 		switch tag := r.tag(); tag {
 		case sized(1):
@@ -106,6 +117,7 @@ func (c *check) read(r *reader) {
 			r.unknown(tag)
 		}
 	}
+	r.ascii = false
 }
 
 func readAttribute(r *reader, a *policy.Attribute) {
@@ -180,9 +192,39 @@ func (c *check) settle(common *check) {
 		}
 		q.Attributes = slices.Insert(q.Attributes, 0, from.Attributes...)
 	}
-	if len(q.Cost) == 0 {
+	if c.borrowed = len(q.Cost) == 0; c.borrowed {
 		q.Cost = append(q.Cost, from.Cost...)
 	}
+}
+
+// portable returns the request encoded for another node: its own bytes, with whatever else was in them, and around them what
+// it takes from its message.
+func (c *check) portable(common *check) string {
+	if common == nil || common.encoded == "" {
+		return c.encoded
+	}
+	var at int
+	b := make([]byte, 0, len(common.encoded)+len(c.encoded)+8)
+	for _, a := range common.request.Attributes {
+		b, at = open(b, 2)
+		b = shut(appendText(appendText(b, 1, a.Name), 2, a.Value), at)
+	}
+	b = appendText(append(b, c.encoded...), 1, c.request.Domain)
+	if c.borrowed {
+		for _, m := range c.request.Cost {
+			b, at = open(b, 3)
+			b = shut(appendNumber(appendText(b, 1, m.Meter), 2, uint64(m.Amount)), at)
+		}
+	}
+	return string(appendNumber(b, 7, uint64(c.mode)))
+}
+
+// reread reads a portable request.
+func reread(encoded string) (policy.Request, error) {
+	var l lone
+	r := newReader([]byte(encoded))
+	err := l.receive(&r)
+	return l.request, err
 }
 
 func named(attributes []policy.Attribute, name string) bool {

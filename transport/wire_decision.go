@@ -25,7 +25,10 @@ func appendNumber(b []byte, field uint64, n uint64) []byte {
 	if n == 0 {
 		return b
 	}
-	return appendVarint(append(b, byte(number(field))), n)
+	if n < 0x80 {
+		return append(b, byte(number(field)), byte(n))
+	}
+	return protowire.AppendVarint(append(b, byte(number(field))), n)
 }
 
 func appendBool(b []byte, field uint64, set bool) []byte {
@@ -38,6 +41,9 @@ func appendBool(b []byte, field uint64, set bool) []byte {
 func appendText(b []byte, field uint64, text string) []byte {
 	if text == "" {
 		return b
+	}
+	if len(text) < 0x80 {
+		return append(append(b, byte(sized(field)), byte(len(text))), text...)
 	}
 	return append(appendVarint(append(b, byte(sized(field))), uint64(len(text))), text...)
 }

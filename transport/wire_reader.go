@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"encoding/binary"
 	"fmt"
 	"unicode/utf8"
 
@@ -15,6 +16,7 @@ type reader struct {
 	data    []byte // gRPC's, and reused once the message is decoded
 	text    string // the same bytes in a copy that lives on: strings are cut from it
 	at, end int    // what is to be read of the message, or of the part that was entered
+	ascii   bool   // what is to be read has no byte above 0x7f
 	failed  bool
 }
 
@@ -82,23 +84,54 @@ func (r *reader) leave(outer int) {
 	}
 }
 
-// value returns the bytes of what has a length.
-func (r *reader) value() string {
+// span passes over what has a length and returns where it was.
+func (r *reader) span() (from, to int) {
 	n := r.varint()
 	if n > uint64(r.end-r.at) {
 		r.fail()
-		return ""
+		return 0, 0
 	}
 	r.at += int(n)
-	return r.text[r.at-int(n) : r.at]
+	return r.at - int(n), r.at
+}
+
+// value returns the bytes of what has a length.
+func (r *reader) value() string {
+	from, to := r.span()
+	return r.text[from:to]
+}
+
+// part returns the same where they are, good as long as the message is. With it parts of a message that comes in several
+// become one.
+func (r *reader) part(before []byte) []byte {
+	from, to := r.span()
+	if before == nil {
+		return r.data[from:to]
+	}
+	return append(before[:len(before):len(before)], r.data[from:to]...)
 }
 
 func (r *reader) string() string {
 	s := r.value()
-	if !utf8.ValidString(s) {
+	if !r.ascii && !utf8.ValidString(s) {
 		r.fail()
 	}
 	return s
+}
+
+// scan looks once for what most parts with many strings have none of, so that no string needs to be looked at.
+func (r *reader) scan() {
+	part := r.data[r.at:r.end]
+	for ; len(part) >= 8; part = part[8:] {
+		if binary.LittleEndian.Uint64(part)&0x8080808080808080 != 0 {
+			return
+		}
+	}
+	var rest byte
+	for _, c := range part {
+		rest |= c
+	}
+	r.ascii = rest < 0x80
 }
 
 func (r *reader) bool() bool { return protowire.DecodeBool(r.varint()) }

@@ -119,6 +119,19 @@ func FuzzChecksAreReadAsTheGeneratedCodeDoes(f *testing.F) {
 	})
 }
 
+// A byte that is not UTF-8 is found wherever it stands, also behind a check that has none.
+func TestWhatIsNotUTF8IsFoundWhereverItStands(t *testing.T) {
+	const letters = "abcdefghijklmnopqrstuvwxyz"
+	for at := range letters {
+		for _, bad := range []string{"\xff", "\x80", "ß"} {
+			m := &weirv1.CheckStreamRequest{Checks: []*weirv1.StreamedCheck{{Check: of(letters)}, {Check: of(letters)}}}
+			data := encoded(t, m)
+			copy(data[len(data)-len(letters)+at:], bad)
+			readBoth(t, data, new(checks))
+		}
+	}
+}
+
 // text is a string that may be on the wire.
 func text() *rapid.Generator[string] { return rapid.StringN(0, 200, 400) }
 

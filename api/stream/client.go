@@ -1,7 +1,7 @@
 // Package stream lets many concurrent checks share one gRPC stream.
 //
-// There is no timer: whatever waits when the stream is free to send goes out as one message, so a lone
-// check is never delayed and a crowd shares the cost of a message. The client and the nodes use the same
+// There is no timer for messages: whatever waits when the stream is free to send goes out as one message, so a
+// lone check is never delayed and a crowd shares the cost of a message. The client and the nodes use the same
 // code, and both public and peer streams carry the same messages.
 package stream
 
@@ -9,20 +9,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 )
 
 // Bounds of one stream.
 const (
-	packMax  = 128  // checks in one message
-	queueMax = 4096 // checks that wait to be sent; one more is ErrBusy
+	packMax   = 128     // checks in one message
+	packBytes = 1 << 20 // of checks in one message; the last may go beyond
+	queueMax  = 4096    // checks that wait to be sent; one more is ErrBusy
 )
 
 // The errors of a Client.
@@ -38,22 +38,81 @@ type Opener func(ctx context.Context) (grpc.BidiStreamingClient[weirv1.CheckStre
 
 // Client sends checks on one stream, which Run keeps open. It is safe for concurrent use.
 type Client struct {
-	open Opener
-	wake chan struct{} // capacity 1: there is something to send
-	idle sync.Pool     // of *call that nobody knows of
+	open  Opener
+	wake  chan struct{} // capacity 1: there is something to send
+	alarm *time.Timer   // rings when the time of a call is up, or a little earlier than that of any
+	idle  sync.Pool     // of *waiter that nobody knows of
 
 	mu    sync.Mutex // guards what follows
-	queue []*call    // to be sent, or given up meanwhile
-	wait  map[uint64]*call
-	last  uint64 // id of the newest call
+	queue []*Call    // to be sent, or over
+	sent  map[uint64]*Call
+	dues  dues      // the calls whose time the client watches
+	rings time.Time // when the alarm does; zero: it does not
+	last  uint64    // id of the newest call
+	heard uint64    // the newest id that was answered
+	mute  uint64    // the newest id that was sent and then given up
+	line  *line     // that is open; nil: none is
 	ended bool
 }
 
-// call is a check on its way. It is in the queue, then among those that wait for their answer, and then done.
-type call struct {
-	ctx   context.Context // of who waits
-	check *weirv1.StreamedCheck
-	done  chan result // capacity 1: the one answer never blocks who delivers it
+// Call is an encoded check on its way. It is posted once.
+type Call struct {
+	Check string        // an encoded CheckRequest
+	Epoch uint64        // of the sender; zero outside the cluster
+	Wait  time.Duration // how long from Post on an outcome is of use; it must be positive
+	// Answer is called once with the outcome, encoded and good only until it returns, or with why there is none:
+	// ErrBroken, context.DeadlineExceeded after Wait, or the error of Post's context if nothing was sent by then. took
+	// is since Post. Whoever finds out calls it, and it must not block: it holds up the answers of all others.
+	Answer func(outcome []byte, took time.Duration, err error)
+
+	ctx    context.Context
+	id     uint64
+	posted time.Time
+	due    time.Time // when its time is up; zero: never
+	place  int       // in dues, counted from 1; zero: its time is not watched
+	over   bool      // it is answered or given up
+}
+
+// NewClient returns a Client that is silent until Run.
+func NewClient(open Opener) *Client {
+	c := &Client{open: open, wake: make(chan struct{}, 1), sent: make(map[uint64]*Call), alarm: time.NewTimer(time.Hour)}
+	c.alarm.Stop()
+	return c
+}
+
+// Check sends one check and waits for its outcome or for ctx. epoch is the sender's, zero outside the cluster. After
+// an error other than ErrBusy the home may have decided all the same.
+func (c *Client) Check(ctx context.Context, r *weirv1.CheckRequest, epoch uint64) (*weirv1.Outcome, error) {
+	encoded, err := proto.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode the check: %w", err)
+	}
+	w, ok := c.idle.Get().(*waiter)
+	if !ok {
+		w = &waiter{done: make(chan result, 1)}
+		w.hear = w.answer
+	}
+	w.Call = Call{Check: string(encoded), Epoch: epoch, Answer: w.hear, ctx: ctx}
+	w.due, _ = ctx.Deadline()
+	if err := c.enter(&w.Call); err != nil {
+		return nil, err
+	}
+	select {
+	case r := <-w.done:
+		w.Call = Call{}
+		c.idle.Put(w)
+		return r.outcome, r.err
+	case <-ctx.Done(): // the call may still be answered, so it is not used again
+		c.forget(&w.Call)
+		return nil, ctx.Err()
+	}
+}
+
+// waiter is a call that somebody waits for.
+type waiter struct {
+	Call
+	hear func([]byte, time.Duration, error) // answer, made once
+	done chan result                        // capacity 1: the one answer never blocks who delivers it
 }
 
 type result struct {
@@ -61,193 +120,104 @@ type result struct {
 	err     error
 }
 
-// NewClient returns a Client that is silent until Run.
-func NewClient(open Opener) *Client {
-	return &Client{open: open, wake: make(chan struct{}, 1), wait: make(map[uint64]*call)}
+func (w *waiter) answer(outcome []byte, _ time.Duration, err error) {
+	r := result{err: err}
+	if err == nil {
+		r.outcome = new(weirv1.Outcome)
+		if err := proto.Unmarshal(outcome, r.outcome); err != nil {
+			r = result{err: fmt.Errorf("%w: read an outcome: %w", ErrBroken, err)}
+		}
+	}
+	w.done <- r
 }
 
-// Check sends one check and waits for its outcome or for ctx. The request must not change any more: it may be
-// sent after Check gave up. epoch is the sender's, zero outside the cluster. After an error other than ErrBusy
-// the home may have decided all the same.
-func (c *Client) Check(ctx context.Context, r *weirv1.CheckRequest, epoch uint64) (*weirv1.Outcome, error) {
-	k, ok := c.idle.Get().(*call)
-	if !ok {
-		k = &call{done: make(chan result, 1)}
-	}
-	k.ctx, k.check = ctx, &weirv1.StreamedCheck{Check: r, Epoch: epoch}
-	if err := c.enqueue(k); err != nil {
-		return nil, err
-	}
-	select {
-	case r := <-k.done:
-		k.ctx, k.check = nil, nil
-		c.idle.Put(k)
-		return r.outcome, r.err
-	case <-ctx.Done(): // the call may still be delivered to, so it is not used again
-		c.forget(k)
-		return nil, ctx.Err()
-	}
+// Post sends a check and returns; its outcome goes to its Answer. What is not sent when ctx ends never is. After an
+// error, which is ErrBusy or ErrBroken, nothing was sent and Answer is not called.
+func (c *Client) Post(ctx context.Context, k *Call) error {
+	k.ctx, k.posted, k.Wait = ctx, time.Now(), max(k.Wait, 1)
+	k.due = k.posted.Add(k.Wait)
+	return c.enter(k)
 }
 
-func (c *Client) enqueue(k *call) error {
+// enter puts a call into the queue, or sends it.
+func (c *Client) enter(k *Call) error {
+	alone, err := c.enqueue(k)
+	if alone != nil {
+		c.sendAlone(alone, k)
+	}
+	return err
+}
+
+// enqueue returns the line for who must send the call himself.
+func (c *Client) enqueue(k *Call) (*line, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.ended:
-		return ErrBroken
+		return nil, ErrBroken
 	case len(c.queue) >= queueMax:
-		return ErrBusy
+		return nil, ErrBusy
 	}
 	c.last++
-	k.check.Id = c.last
+	k.id = c.last
+	if k.Wait > 0 {
+		c.watch(k)
+	}
+	if l := c.line; l != nil && !l.busy && len(c.queue)+len(c.sent) == 0 && c.heard >= c.mute {
+		l.busy, c.sent[k.id] = true, k
+		return l, nil
+	}
 	c.queue = append(c.queue, k)
 	if len(c.queue) == 1 {
-		select {
-		case c.wake <- struct{}{}:
-		default:
-		}
+		c.rouse()
 	}
-	return nil
+	return nil, nil
 }
 
-// Run keeps a stream open until ctx ends, opening it when there is something to send. Calls in flight on a
-// stream that breaks get ErrBroken, and so do those that wait when Run ends and all later ones. It may be
-// called once.
-func (c *Client) Run(ctx context.Context) error {
-	defer c.end()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-c.wake:
-		}
-		for c.pending() && ctx.Err() == nil {
-			opened, err := c.serve(ctx)
-			c.failSent(err)
-			if !opened { // those that wait would meet the same; after a break they go on the next stream
-				c.failQueued(err)
-			}
-		}
+func (c *Client) rouse() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
 	}
 }
 
-func (c *Client) end() {
-	c.mu.Lock()
-	c.ended = true
-	c.mu.Unlock()
-	c.failSent(ErrBroken)
-	c.failQueued(ErrBroken)
-}
-
-// serve opens a stream, sends what waits and what follows, and returns whether it opened and why it ended.
-func (c *Client) serve(ctx context.Context) (opened bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	s, err := c.open(ctx)
-	if err != nil {
-		return false, fmt.Errorf("%w: open: %w", ErrBroken, err)
+// finish takes a call from all lists but the queue, and reports whether it is still to be answered. It is called with
+// the lock.
+func (c *Client) finish(k *Call) bool {
+	if k.over {
+		return false
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return c.send(ctx, s) })
-	g.Go(func() error {
-		defer cancel() // the peer hung up: the sender must not wait for more work
-		return c.receive(s)
-	})
-	return true, fmt.Errorf("%w: %w", ErrBroken, g.Wait())
+	k.over = true
+	delete(c.sent, k.id)
+	c.dues.remove(k)
+	return true
 }
 
-func (c *Client) send(ctx context.Context, s grpc.BidiStreamingClient[weirv1.CheckStreamRequest, weirv1.CheckStreamResponse]) error {
-	for {
-		for m := c.pack(); m != nil; m = c.pack() {
-			if err := s.Send(m); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-c.wake:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+// giveUp is finish for a call that may have been sent.
+func (c *Client) giveUp(k *Call) {
+	if c.sent[k.id] == k {
+		c.mute = max(c.mute, k.id)
 	}
+	c.finish(k)
 }
 
-// pack makes the next message, nil when there is nothing to send. What its caller has given up is not sent: it must
-// take nothing from anybody's limits.
-func (c *Client) pack() *weirv1.CheckStreamRequest {
+func (c *Client) forget(k *Call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m := &weirv1.CheckStreamRequest{}
-	taken := 0
-	for ; taken < len(c.queue) && len(m.GetChecks()) < packMax; taken++ {
-		k := c.queue[taken]
-		if k.ctx.Err() != nil {
-			continue
-		}
-		if deadline, ok := k.ctx.Deadline(); ok {
-			k.check.TimeoutMs = max(1, time.Until(deadline).Milliseconds())
-		}
-		c.wait[k.check.GetId()] = k
-		m.Checks = append(m.Checks, k.check)
-	}
-	c.queue = slices.Delete(c.queue, 0, taken)
-	if len(m.GetChecks()) == 0 {
-		return nil
-	}
-	return m
+	c.giveUp(k)
 }
 
-// pending reports whether somebody waits for something to be sent.
-func (c *Client) pending() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.queue = slices.DeleteFunc(c.queue, func(k *call) bool { return k.ctx.Err() != nil })
-	return len(c.queue) > 0
-}
-
-func (c *Client) receive(s grpc.BidiStreamingClient[weirv1.CheckStreamRequest, weirv1.CheckStreamResponse]) error {
-	for {
-		m, err := s.Recv()
-		if err != nil {
-			return err
-		}
-		c.deliver(m.GetOutcomes())
+// fail answers calls for which there will be no outcome.
+func fail(calls []*Call, err error) {
+	for _, k := range calls {
+		k.fail(err)
 	}
 }
 
-func (c *Client) forget(k *call) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.wait, k.check.GetId())
-}
-
-// deliver hands out answers; one that nobody waits for any more is dropped.
-func (c *Client) deliver(all []*weirv1.StreamedOutcome) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, o := range all {
-		if k := c.wait[o.GetId()]; k != nil {
-			delete(c.wait, o.GetId())
-			k.done <- result{outcome: o.GetOutcome()}
-		}
+func (k *Call) fail(err error) {
+	var took time.Duration
+	if !k.posted.IsZero() {
+		took = time.Since(k.posted)
 	}
-}
-
-// failSent answers every call that was sent.
-func (c *Client) failSent(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for id, k := range c.wait {
-		delete(c.wait, id)
-		k.done <- result{err: err}
-	}
-}
-
-// failQueued answers every call that waits to be sent.
-func (c *Client) failQueued(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, k := range c.queue {
-		k.done <- result{err: err}
-	}
-	c.queue = nil
+	k.Answer(nil, took, err)
 }

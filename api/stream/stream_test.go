@@ -13,6 +13,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/weir-cluster/weir/api/stream"
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
@@ -38,10 +39,13 @@ func (c clientEnd) Context() context.Context     { return c.ctx }
 func (c clientEnd) CloseSend() error             { return nil }
 func (c clientEnd) Header() (metadata.MD, error) { return nil, nil }
 func (c clientEnd) Trailer() metadata.MD         { return nil }
-func (c clientEnd) SendMsg(any) error            { return errCut }
-func (c clientEnd) RecvMsg(any) error            { return errCut }
 
-func (c clientEnd) Send(m *weirv1.CheckStreamRequest) error {
+// SendMsg sends what the client wrote by hand to a server that reads it as generated.
+func (c clientEnd) SendMsg(frame any) error {
+	m := &weirv1.CheckStreamRequest{}
+	if err := recode(frame, m); err != nil {
+		return err
+	}
 	c.messages.Add(1)
 	select {
 	case c.up <- m:
@@ -53,15 +57,27 @@ func (c clientEnd) Send(m *weirv1.CheckStreamRequest) error {
 	}
 }
 
-func (c clientEnd) Recv() (*weirv1.CheckStreamResponse, error) {
+func (c clientEnd) RecvMsg(frame any) error {
 	select {
 	case m := <-c.down:
-		return m, nil
+		return recode(m, frame)
 	case <-c.broken:
-		return nil, errCut
+		return errCut
 	case <-c.ctx.Done():
-		return nil, c.ctx.Err()
+		return c.ctx.Err()
 	}
+}
+
+func (c clientEnd) Send(*weirv1.CheckStreamRequest) error      { return errCut }
+func (c clientEnd) Recv() (*weirv1.CheckStreamResponse, error) { return nil, errCut }
+
+// recode makes one message another by way of its bytes, as gRPC's codec does.
+func recode(from, to any) error {
+	b, err := proto.Marshal(from.(proto.Message))
+	if err != nil {
+		return err
+	}
+	return proto.Unmarshal(b, to.(proto.Message))
 }
 
 type serverEnd struct{ *pipe }
@@ -139,13 +155,14 @@ type link struct {
 	answer   answer
 	messages atomic.Int64
 	deaf     int // how many streams, the first ones, nobody serves
+	room     int // for messages that nobody reads yet
 	mu       sync.Mutex
 	opened   []*pipe
 	servers  sync.WaitGroup
 }
 
 func (l *link) open(ctx context.Context) (grpc.BidiStreamingClient[weirv1.CheckStreamRequest, weirv1.CheckStreamResponse], error) {
-	p := &pipe{ctx: ctx, up: make(chan *weirv1.CheckStreamRequest), down: make(chan *weirv1.CheckStreamResponse), broken: make(chan struct{}), messages: &l.messages}
+	p := &pipe{ctx: ctx, up: make(chan *weirv1.CheckStreamRequest, l.room), down: make(chan *weirv1.CheckStreamResponse), broken: make(chan struct{}), messages: &l.messages}
 	l.mu.Lock()
 	l.opened = append(l.opened, p)
 	deaf := len(l.opened) <= l.deaf
