@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -205,9 +206,9 @@ func TestARequestThatWasSentOnAKeptConnectionIsNotUnreachable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	calls := 0
+	var calls atomic.Int32
 	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if calls++; calls == 1 {
+		if calls.Add(1) == 1 {
 			answer(200, jsonMedia, allowed)(w, r)
 			return
 		}
@@ -229,7 +230,7 @@ func TestARequestThatWasSentOnAKeptConnectionIsNotUnreachable(t *testing.T) {
 	if _, err := c.Check(t.Context(), client.CheckRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Grant(t.Context(), "k", "alice", client.Grant{ID: "g", Kind: "promo", AmountMicros: 1}); err == nil || errors.Is(err, client.ErrUnreachable) || calls != 2 {
-		t.Errorf("after %d calls: %v", calls, err)
+	if _, err := c.Grant(t.Context(), "k", "alice", client.Grant{ID: "g", Kind: "promo", AmountMicros: 1}); err == nil || errors.Is(err, client.ErrUnreachable) || calls.Load() != 2 {
+		t.Errorf("after %d calls: %v", calls.Load(), err)
 	}
 }
