@@ -58,7 +58,9 @@ func (r *Router) check(ctx context.Context, q policy.Request, asked error) (poli
 		return policy.Decision{}, err
 	}
 	d, err := route(ctx, r, account.Partition, asked, early,
-		func(ctx context.Context, epoch uint64) (policy.Decision, error) { return r.decide(ctx, q, epoch) },
+		func(ctx context.Context, epoch uint64) (policy.Decision, error) {
+			return r.decide(ctx, q, account.Partition, epoch)
+		},
 		func(ctx context.Context, to Peer, epoch uint64) (policy.Decision, error) {
 			if err := p.Validate(q); err != nil { // what cannot be encoded would break the stream of all others
 				return policy.Decision{}, err
@@ -131,7 +133,7 @@ func (r *Router) try(q *policy.Request, v *View, d *policy.Decision) (decided bo
 	if err != nil && undecided(err) {
 		return false, nil
 	}
-	d.Home, d.Epoch = r.cfg.Name, v.Epoch
+	d.Home, d.Epoch = r.cfg.Name, r.since(account.Partition, v.Epoch)
 	return decided, err
 }
 
@@ -167,7 +169,7 @@ func (r *Router) Decide(ctx context.Context, q policy.Request, epoch uint64) (po
 	if err != nil {
 		return policy.Decision{}, err
 	}
-	return r.decide(ctx, q, v.Epoch)
+	return r.decide(ctx, q, account.Partition, v.Epoch)
 }
 
 // early returns how long to wait of the time that ctx leaves, if it bounds it.
@@ -192,10 +194,18 @@ func inTime(left time.Duration) time.Duration {
 // whole is early for who has nothing to say when nobody answers.
 func whole(context.Context) (time.Duration, bool) { return 0, false }
 
-func (r *Router) decide(ctx context.Context, q policy.Request, epoch uint64) (policy.Decision, error) {
+func (r *Router) decide(ctx context.Context, q policy.Request, partition uint16, epoch uint64) (policy.Decision, error) {
 	d, err := r.cfg.Home.Check(ctx, q)
-	d.Home, d.Epoch = r.cfg.Name, epoch
+	d.Home, d.Epoch = r.cfg.Name, r.since(partition, epoch)
 	return d, err
+}
+
+// since is the epoch that a decision was made under which began under an earlier one, and may have waited for a lease.
+func (r *Router) since(partition uint16, epoch uint64) uint64 {
+	if v := r.cfg.Views.Current(); v.Epoch > epoch && r.home(v, partition) {
+		return v.Epoch
+	}
+	return epoch
 }
 
 // Settle settles a reservation, wherever it is held.

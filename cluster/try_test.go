@@ -60,3 +60,52 @@ func TestTryLeavesTheFallbackToCheck(t *testing.T) {
 		t.Errorf("without a view, for another node: %v, %v", decided, err)
 	}
 }
+
+// overtaken is a home that decides after the view has changed to next.
+type overtaken struct {
+	Decider
+	views *Views
+	next  *View
+}
+
+func (o overtaken) Try(q *policy.Request, d *policy.Decision) (bool, error) {
+	if _, err := o.views.Learn(o.next); err != nil {
+		return true, err
+	}
+	return o.Decider.Try(q, d)
+}
+
+func (o overtaken) Check(ctx context.Context, q policy.Request) (policy.Decision, error) {
+	if _, err := o.views.Learn(o.next); err != nil {
+		return policy.Decision{}, err
+	}
+	return o.Decider.Check(ctx, q)
+}
+
+// A home that waited for a lease decides under the view that brought it.
+func TestADecisionTellsTheEpochThatItWasMadeUnder(t *testing.T) {
+	for _, wants := range []struct {
+		leaves string
+		epoch  uint64
+	}{{"b", 2}, {"a", 1}} {
+		for what, decide := range map[string]func(r routed, q policy.Request) (policy.Decision, error){
+			"check":  func(r routed, q policy.Request) (policy.Decision, error) { return r.Check(t.Context(), q) },
+			"decide": func(r routed, q policy.Request) (policy.Decision, error) { return r.Decide(t.Context(), q, 1) },
+			"try": func(r routed, q policy.Request) (d policy.Decision, err error) {
+				_, err = r.Try(&q, &d)
+				return d, err
+			},
+		} {
+			r := newRouted(t, fakePeers{}, nil)
+			mine := r.of(t, "a")
+			both := []Sighting{sighted("a", "1"), sighted("b", "2")}
+			for i := range both {
+				both[i].Leaving = both[i].Name == wants.leaves
+			}
+			r.cfg.Home = overtaken{r.cfg.Home, r.views, grown(t, r.views.Current(), both...)}
+			if d, err := decide(r, mine); err != nil || d.Home != "a" || d.Epoch != wants.epoch {
+				t.Errorf("%s while %s leaves: home %s, epoch %d, %v, want epoch %d", what, wants.leaves, d.Home, d.Epoch, err, wants.epoch)
+			}
+		}
+	}
+}
