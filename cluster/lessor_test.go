@@ -87,6 +87,14 @@ func held(t *testing.T, body func(*court)) {
 	})
 }
 
+// now has what the voters are and do changed, when no round is under way.
+func (c *court) now(change func(e *electorate)) {
+	synctest.Wait()
+	c.e.mu.Lock()
+	defer c.e.mu.Unlock()
+	change(c.e)
+}
+
 // grow has the next view be that of exactly these.
 func (c *court) grow(alive ...Sighting) {
 	c.t.Helper()
@@ -117,13 +125,13 @@ const surely = 2*time.Second + 200*time.Millisecond
 func TestALeaseNeedsAMajorityInTheLeadersTerm(t *testing.T) {
 	held(t, func(c *court) {
 		c.renew("b", "1", 1, 0, 1)
-		c.e.same["b"] = false
+		c.now(func(e *electorate) { e.same["b"] = false })
 		c.renew("b", "1", 1, 1, 1) // a and c are enough
-		c.e.same["c"] = false
+		c.now(func(e *electorate) { e.same["c"] = false })
 		if g, err := c.Renew(c.t.Context(), Renewal{Name: "b", Boot: "1", Epoch: 1}); !errors.Is(err, ErrUnreachable) || g.Level > 0 {
 			c.t.Errorf("the leader is alone: %+v, %v", g, err)
 		}
-		c.e.leads = false
+		c.now(func(e *electorate) { e.leads = false })
 		if _, err := c.Renew(c.t.Context(), Renewal{Name: "b", Boot: "1", Epoch: 1}); !errors.Is(err, ErrNotApplied) {
 			c.t.Errorf("it leads no more: %v", err)
 		}
@@ -132,7 +140,7 @@ func TestALeaseNeedsAMajorityInTheLeadersTerm(t *testing.T) {
 
 func TestARoundThatBeganBeforeARenewalDoesNotConfirmIt(t *testing.T) {
 	held(t, func(c *court) {
-		c.e.takes["b"], c.e.takes["c"] = 100*time.Millisecond, 100*time.Millisecond
+		c.now(func(e *electorate) { e.takes["b"], e.takes["c"] = 100*time.Millisecond, 100*time.Millisecond })
 		var all sync.WaitGroup
 		for _, after := range []time.Duration{0, 50, 60, 70} { // the first has a round, the others share the next
 			all.Go(func() {
@@ -145,9 +153,11 @@ func TestARoundThatBeganBeforeARenewalDoesNotConfirmIt(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if c.e.rounds != 2 {
-			c.t.Errorf("%d rounds", c.e.rounds)
-		}
+		c.now(func(e *electorate) {
+			if e.rounds != 2 {
+				c.t.Errorf("%d rounds", e.rounds)
+			}
+		})
 	})
 }
 
@@ -226,7 +236,7 @@ func TestTheLeadIsHandedOverOnlyWhenAllHaveTheirLeases(t *testing.T) {
 		settled(false, "b has one of the level before")
 		c.renew("b", "1", 2, 1, 2)
 		settled(true, "all but who leaves")
-		c.e.leads = false
+		c.now(func(e *electorate) { e.leads = false })
 		settled(true, "another leads")
 	})
 }
@@ -252,10 +262,10 @@ func TestAViewThatIsBroughtCountsAtOnce(t *testing.T) {
 		b := sighted("b", "1")
 		b.Leaving = true
 		c.grow(sighted("a", "1"), b, sighted("c", "1"))
-		c.e.epochs["b"], c.e.epochs["c"] = 1, 2 // b does not take it
+		c.now(func(e *electorate) { e.epochs["b"], e.epochs["c"] = 1, 2 }) // b does not take it
 		c.Spread(c.t.Context(), c.view)
 		c.renew("c", "1", 2, 1, 1)
-		c.e.epochs["b"] = 2
+		c.now(func(e *electorate) { e.epochs["b"] = 2 })
 		go func() {
 			time.Sleep(5 * time.Millisecond)
 			c.Spread(c.t.Context(), c.view)
@@ -271,7 +281,7 @@ func TestAViewThatIsBroughtCountsAtOnce(t *testing.T) {
 func TestANewLeaderTakesEveryNodeToHoldALease(t *testing.T) {
 	held(t, func(c *court) {
 		c.grow(sighted("a", "1"), sighted("b", "1"), sighted("c", "1"), sighted("d", "1"))
-		c.e.term = 2
+		c.now(func(e *electorate) { e.term = 2 })
 		c.ended("b", "1", false)
 		c.renew("a", "1", 2, 0, 1)
 		c.renew("c", "1", 2, 2, 2) // an earlier leader had come as far
