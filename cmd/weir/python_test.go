@@ -78,8 +78,14 @@ func TestPythonLeavesANodeThatHangs(t *testing.T) {
 	python.goesOn(t, c, (*process).hang, "direct_grpc.py", home.GRPC)
 }
 
-// hang stops a process without an end; what ends the cluster ends it too.
-func (p *process) hang() error { return p.send(syscall.SIGSTOP) }
+// hang stops a process without an end, and waits until it has stopped; what ends the cluster ends it too.
+func (p *process) hang() error {
+	if err := p.send(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	_, err := syscall.Wait4(p.running.Pid, nil, syscall.WUNTRACED, nil)
+	return err
+}
 
 // goesStraight holds what is promised of both programs: they ask the home itself, are refused at the limit, and when the
 // home was killed they turn to another node at once, and later straight to the new home.
