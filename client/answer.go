@@ -49,8 +49,8 @@ const (
 	titleForbidden = "Access is not allowed"
 )
 
-// validate returns ErrInvalid for what would not fit the wire, where one bad check could spoil a message of many. All
-// else is for the node to judge.
+// validate returns ErrInvalid for what would not fit the wire, where one bad check could spoil a message of many. What
+// attributes and costs returns is validated there. All else is for the node to judge.
 func (q *CheckRequest) validate() error {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
@@ -76,45 +76,7 @@ func (q *CheckRequest) validate() error {
 	case q.Mode != "" && q.Mode != Consume && q.Mode != Peek && q.Mode != Reserve:
 		return bad("mode %q, expected %s, %s or %s", q.Mode, Consume, Peek, Reserve)
 	}
-	for name, value := range q.Attributes {
-		if len(name) > nameBytesMax || len(value) > valueBytesMax || !utf8.ValidString(name) || !utf8.ValidString(value) {
-			return bad("an attribute is not UTF-8 with a name of at most %d bytes and a value of at most %d", nameBytesMax, valueBytesMax)
-		}
-	}
-	for meter := range q.Cost {
-		if len(meter) > nameBytesMax || !utf8.ValidString(meter) {
-			return bad("a meter is not UTF-8 of at most %d bytes", nameBytesMax)
-		}
-	}
 	return nil
-}
-
-// ofDecision reads a decision off the wire. It shares nothing with d, which may be read by others.
-func ofDecision(d *weirv1.Decision) Decision {
-	out := Decision{
-		Verdict: verdictWord(d.GetVerdict()), Reason: d.GetReason(), Message: d.GetMessage(), Remedy: d.GetRemedy(),
-		RetryAfterMS: d.GetRetryAfterMs(), WaitMS: d.GetWaitMs(), Ticket: d.GetTicket(), Sources: ofDraws(d.GetSources()),
-		Limits: make([]Limit, len(d.GetLimits())), Reservation: d.GetReservation(), PolicyVersion: d.GetPolicyVersion(),
-		Home: d.GetHome(), Epoch: d.GetEpoch(), DecisionID: d.GetDecisionId(),
-	}
-	for i, l := range d.GetLimits() {
-		out.Limits[i] = Limit{
-			Name: l.GetName(), Limit: l.GetLimit(), Remaining: l.GetRemaining(), ResetMS: l.GetResetMs(), Meter: l.GetMeter(),
-			WindowMS: l.GetWindowMs(), Shadow: l.GetShadow(), Overridden: l.GetOverridden(), InFlight: l.GetInFlight(),
-			Refused: l.GetRefused(), WaitMS: l.GetWaitMs(), Burst: l.GetBurst(), Spill: l.GetSpill(), Fallback: fallbackWord(l.GetFallback()),
-		}
-	}
-	if len(d.GetDegrade()) > 0 {
-		out.Degrade = make(map[string]string, len(d.GetDegrade()))
-		for _, a := range d.GetDegrade() {
-			out.Degrade[a.GetName()] = a.GetValue()
-		}
-	}
-	for _, s := range d.GetExplain() {
-		out.Explain = append(out.Explain, Step{Rule: s.GetRule(), Result: s.GetResult(), Detail: s.GetDetail()})
-	}
-	out.refuse()
-	return out
 }
 
 func ofDraws(in []*weirv1.Draw) []Draw {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 	"github.com/weir-cluster/weir/ring"
 )
 
@@ -27,46 +26,56 @@ func (k *Client) Check(ctx context.Context, q CheckRequest) (Decision, error) {
 		return Decision{}, ErrClosed
 	}
 	defer k.calls.leave()
-	if err := q.validate(); err != nil {
+	r, err := k.shaper.encode(&q)
+	if err != nil {
 		return Decision{}, err
 	}
 	if err := ctx.Err(); errors.Is(err, context.Canceled) {
 		return Decision{}, fmt.Errorf("check: %w", err)
 	}
-	r := q.onWire()
-	shape := k.shaper.shape(r)
-	if d, ok := k.denials.find(k.c.Now(), shape, r, k.views.now.Load()); ok {
+	if d, ok := k.denials.find(k.c.Now, &r, k.views.now.Load()); ok {
 		k.counts.denied.Add(1)
 		return d, nil
 	}
-	within, cancel := k.within(ctx, &q)
-	defer cancel()
-	view := k.views.current(within)
+	now := time.Now()
+	until := k.until(ctx, now, q.MaxWaitMS)
+	view := k.views.until(ctx, until)
 	account := accountOf(view, &q)
-	before := k.denials.mark(q.Domain, account)
-	d, err := k.ask(within, view, account, &q, r)
+	partition := ring.Partition(q.Domain, account)
+	before := k.denials.mark(account, partition)
+	c := call{at: now, until: until, repeatable: q.IdempotencyKey != "" || q.Mode == Peek, patient: q.MaxWaitMS > 0}
+	if view != nil && (account == "" || k.c.Route == RouteAny) {
+		c.way = view.toAny()
+	} else if view != nil {
+		c.way = view.toHome(partition)
+	}
+	d, err := k.ask(ctx, view, &c, r.encoded)
 	switch {
 	case err == nil:
-		now := k.c.Now()
-		k.spare.remember(shape, d)
-		k.denials.add(now, shape, before, r, d)
-		return ofDecision(d), nil
+		k.spare.remember(r.shape, &d)
+		k.denials.add(k.c.Now, before, &r, &d)
+		return d, nil
 	case final(err):
 		return Decision{}, err
 	case errors.Is(ctx.Err(), context.Canceled):
 		return Decision{}, fmt.Errorf("check: %w", ctx.Err())
 	}
 	k.counts.fallback.Add(1)
-	return k.spare.decide(k.c.Now(), k.shaper, &question{shape, r, account, view, err}), nil
+	return k.spare.decide(k.c.Now(), k.shaper, &question{&r, account, view, err}), nil
 }
 
-// within bounds a check, and keeps a little time back.
-func (k *Client) within(ctx context.Context, q *CheckRequest) (context.Context, context.CancelFunc) {
-	left := k.c.Deadline + time.Duration(q.MaxWaitMS)*time.Millisecond
+// until is when a check must be answered that may wait so long; a little time is kept back.
+func (k *Client) until(ctx context.Context, now time.Time, waitMS int64) time.Time {
+	left := k.c.Deadline + time.Duration(waitMS)*time.Millisecond
 	if deadline, ok := ctx.Deadline(); ok {
-		left = time.Until(deadline)
+		left = deadline.Sub(now)
 	}
-	return context.WithTimeout(ctx, left-left/lastShare)
+	return now.Add(left - left/lastShare)
+}
+
+// within is ctx with the deadline of a check.
+func (k *Client) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithDeadline(ctx, k.until(ctx, time.Now(), 0))
 }
 
 func accountOf(r *routes, q *CheckRequest) string {
@@ -77,55 +86,62 @@ func accountOf(r *routes, q *CheckRequest) string {
 }
 
 // ask has a node decide.
-func (k *Client) ask(ctx context.Context, view *routes, account string, q *CheckRequest, r *weirv1.CheckRequest) (*weirv1.Decision, error) {
+func (k *Client) ask(ctx context.Context, view *routes, c *call, encoded string) (Decision, error) {
 	if view == nil {
-		return nil, fmt.Errorf("%w: no view yet", ErrUnreachable)
+		return Decision{}, fmt.Errorf("%w: no view yet", ErrUnreachable)
 	}
-	var w way
-	if account == "" || k.c.Route == RouteAny {
-		w = view.toAny()
-	} else {
-		w = view.toHome(ring.Partition(q.Domain, account))
-	}
-	call := call{way: &w, repeatable: q.IdempotencyKey != "" || q.Mode == Peek, patient: q.MaxWaitMS > 0}
-	d, err := walk(ctx, k, &call, func(ctx context.Context, l *link) (*weirv1.Decision, error) { return l.check(ctx, r) })
+	d, err := walk(ctx, k, c, func(ctx context.Context, until time.Time, l *link) (Decision, error) {
+		return l.check(ctx, until, encoded)
+	})
 	if err != nil {
-		return nil, err
+		return Decision{}, err
 	}
 	switch {
-	case call.sends > 1:
+	case c.sends > 1:
 		k.counts.retried.Add(1)
-	case w.direct && call.from == w.nodes[0]:
+	case c.way.direct && c.from == c.way.nodes[0]:
 		k.counts.home.Add(1)
 	default:
 		k.counts.other.Add(1)
 	}
-	k.views.learn(view, call.from, d)
+	k.views.learn(view, c.from, &d)
 	return d, nil
 }
 
 // call is one request, whichever node it goes to.
 type call struct {
-	way        *way
-	repeatable bool // sending it twice does no more than sending it once
-	patient    bool // a slow answer may be meant
-	aside      bool // it is no check: no breaker is asked or told, for how it ends may be another node's or the ledger's doing
+	way        way
+	at         time.Time // when the next node is turned to
+	until      time.Time // when it must be answered
+	repeatable bool      // sending it twice does no more than sending it once
+	patient    bool      // a slow answer may be meant
+	aside      bool      // it is no check: no breaker is asked or told, for how it ends may be another node's or the ledger's doing
 
 	from  *link // who answered last
 	sends int   // that may have had an effect
 }
 
+// aside is a call that is no check and may be sent twice. ctx has a deadline.
+func aside(ctx context.Context, w way) call {
+	until, _ := ctx.Deadline()
+	return call{way: w, at: time.Now(), until: until, repeatable: true, aside: true}
+}
+
+// errand asks one node. It has until then, which is no later than ctx's deadline.
+type errand[T any] func(ctx context.Context, until time.Time, l *link) (T, error)
+
 // walk asks one node after the other until one answers. It goes on to the next while the request surely did nothing, and
 // once after that if it may be repeated: the first then has half of the time. Nodes that are down or left alone by their
 // breaker are passed over.
-func walk[T any](ctx context.Context, k *Client, c *call, ask func(context.Context, *link) (T, error)) (T, error) {
+func walk[T any](ctx context.Context, k *Client, c *call, ask errand[T]) (T, error) {
 	var none T
 	var failed error
 	for i, l := range c.way.nodes[:c.way.n] {
-		if l.down() || !c.aside && !l.breaker.allow(k.c.Now()) {
+		began := k.c.Now()
+		if l.down() || !c.aside && !l.breaker.allow(began) {
 			continue
 		}
-		answer, sent, err := turn(ctx, k, c, l, i+1 < c.way.n, ask)
+		answer, sent, err := turn(ctx, k, c, l, began, i+1 < c.way.n, ask)
 		if sent {
 			c.sends++
 		}
@@ -134,7 +150,8 @@ func walk[T any](ctx context.Context, k *Client, c *call, ask func(context.Conte
 			return answer, err
 		}
 		failed = errors.Join(failed, err)
-		if ctx.Err() != nil || sent && (!c.repeatable || c.sends >= sendsMax) {
+		c.at = time.Now()
+		if ctx.Err() != nil || !c.at.Before(c.until) || sent && (!c.repeatable || c.sends >= sendsMax) {
 			return none, failed
 		}
 	}
@@ -148,21 +165,17 @@ func walk[T any](ctx context.Context, k *Client, c *call, ask func(context.Conte
 }
 
 // turn asks one node and tells its breaker how that went.
-func turn[T any](ctx context.Context, k *Client, c *call, l *link, more bool, ask func(context.Context, *link) (T, error)) (answer T, sent bool, err error) {
-	began := k.c.Now()
-	deadline, ok := ctx.Deadline()
-	hurried := ok && time.Until(deadline) < min(hurry, k.c.Deadline/2)
-	if err = l.ready(ctx, more); err == nil {
-		tctx := ctx
+func turn[T any](ctx context.Context, k *Client, c *call, l *link, began time.Time, more bool, ask errand[T]) (answer T, sent bool, err error) {
+	hurried := c.until.Sub(c.at) < min(hurry, k.c.Deadline/2)
+	if err = l.ready(ctx, c.until, more); err == nil {
+		until := c.until
 		if more && c.repeatable && c.sends == 0 {
-			var cancel context.CancelFunc
-			tctx, cancel = half(ctx)
-			defer cancel()
+			until = half(until)
 		}
-		answer, err = ask(tctx, l)
+		answer, err = ask(ctx, until, l)
 	}
 	sent = !errors.Is(err, errUnsent)
-	if c.aside || errors.Is(ctx.Err(), context.Canceled) { // who gave up says nothing about the node
+	if c.aside || err != nil && errors.Is(ctx.Err(), context.Canceled) { // who gave up says nothing about the node
 		return answer, sent, err
 	}
 	now := k.c.Now()

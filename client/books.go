@@ -115,8 +115,10 @@ func anywhere[T any](ctx context.Context, k *Client, ask func(context.Context, *
 	if view == nil {
 		return none, fmt.Errorf("%w: no view yet", ErrUnreachable)
 	}
-	w := view.toAny()
-	return walk(ctx, k, &call{way: &w, repeatable: true, aside: true}, func(ctx context.Context, l *link) (T, error) {
+	c := aside(ctx, view.toAny())
+	return walk(ctx, k, &c, func(ctx context.Context, until time.Time, l *link) (T, error) {
+		ctx, cancel := context.WithDeadline(ctx, until)
+		defer cancel()
 		answer, err := ask(ctx, l)
 		if err != nil {
 			return none, ofStatus(l.address, err)

@@ -49,9 +49,11 @@ type Decision struct {
 	PolicyVersion uint64            `json:"policy_version"`
 	Home          string            `json:"home"`  // the node that decided
 	Epoch         uint64            `json:"epoch"` // of the view it decided under
-	DecisionID    string            `json:"decision_id"`
-	Explain       []Step            `json:"explain,omitempty"`
-	Cached        bool              `json:"cached,omitempty"` // a refusal that the client remembers: nobody was asked
+	// Unreplicated is of a check with a key: its home may have forgotten it after a crash.
+	Unreplicated bool   `json:"unreplicated,omitempty"`
+	DecisionID   string `json:"decision_id"`
+	Explain      []Step `json:"explain,omitempty"`
+	Cached       bool   `json:"cached,omitempty"` // a refusal that the client remembers: nobody was asked
 }
 
 // Draw is a part of what was allowed: units of a meter from one source, and what they cost there.

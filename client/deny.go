@@ -1,12 +1,13 @@
 package client
 
 import (
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 	"github.com/weir-cluster/weir/ring"
 )
 
@@ -24,8 +25,8 @@ type denials struct {
 
 type denial struct {
 	at, until time.Time
-	cost      []*weirv1.Cost
-	decision  *weirv1.Decision
+	cost      map[string]int64
+	decision  Decision
 	mark      mark
 }
 
@@ -46,23 +47,20 @@ func newDenials(c *Config) *denials {
 
 // askable tells whether a request may be answered from memory: it wants nothing but a yes or no for its cost. With a
 // key, it may repeat one that was admitted.
-func askable(r *weirv1.CheckRequest) bool {
-	return r.GetMode() == weirv1.Mode_MODE_CONSUME && r.GetIdempotencyKey() == "" && r.GetTicket() == "" && r.GetMaxWaitMs() == 0 && !r.GetExplain()
+func askable(q *CheckRequest) bool {
+	return (q.Mode == "" || q.Mode == Consume) && q.IdempotencyKey == "" && q.Ticket == "" && q.MaxWaitMS == 0 && !q.Explain
 }
 
 // lasting tells whether only time ends a refusal: no limit that refused can be bought past or freed by another request.
-func lasting(d *weirv1.Decision) bool {
-	if d.GetVerdict() != weirv1.Verdict_VERDICT_DENY || d.GetRetryAfterMs() <= 0 {
-		return false
-	}
-	if d.GetReason() != "RATE_LIMITED" && d.GetReason() != "QUOTA_EXHAUSTED" {
+func lasting(d *Decision) bool {
+	if d.Verdict != verdictDeny || d.RetryAfterMS <= 0 || d.Reason != "RATE_LIMITED" && d.Reason != "QUOTA_EXHAUSTED" {
 		return false
 	}
 	refused := false
-	for _, l := range d.GetLimits() {
-		if l.GetRefused() && !l.GetShadow() {
+	for i := range d.Limits {
+		if l := &d.Limits[i]; l.Refused && !l.Shadow {
 			refused = true
-			if l.GetSpill() || l.GetInFlight() {
+			if l.Spill || l.InFlight {
 				return false
 			}
 		}
@@ -71,12 +69,11 @@ func lasting(d *weirv1.Decision) bool {
 }
 
 // mark is taken before a check is sent.
-func (s *denials) mark(domain, account string) mark {
+func (s *denials) mark(account string, partition uint16) mark {
 	if account == "" || s.all == nil {
 		return mark{}
 	}
-	p := ring.Partition(domain, account)
-	return mark{true, p, s.settled[p].Load()}
+	return mark{true, partition, s.settled[partition].Load()}
 }
 
 // settle forgets the refusals of a partition, those that are on their way too.
@@ -87,53 +84,54 @@ func (s *denials) holds(m mark) bool { return m.known && s.settled[m.partition].
 
 // add remembers a decision if it is a lasting refusal, until just before it would change. That of an unknown account is
 // not: nobody could tell what gives it something back.
-func (s *denials) add(now time.Time, shape uint64, before mark, r *weirv1.CheckRequest, d *weirv1.Decision) {
-	if s.all == nil || !askable(r) || !lasting(d) || !s.holds(before) {
+func (s *denials) add(clock func() time.Time, before mark, r *asked, d *Decision) {
+	if s.all == nil || !lasting(d) || !askable(r.CheckRequest) || !s.holds(before) {
 		return
 	}
-	keep := min(s.cap, time.Duration(d.GetRetryAfterMs())*time.Millisecond)
+	now := clock()
+	keep := min(s.cap, time.Duration(d.RetryAfterMS)*time.Millisecond)
 	keep -= time.Duration(rand.Int64N(int64(keep)/10 + 1)) // clients do not come back in step, nor refuse what would pass
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := s.all.find(shape)
+	v := s.all.find(r.shape)
 	if v == nil {
-		v = s.all.add(shape)
+		v = s.all.add(r.shape)
 	}
-	*v = denial{now, now.Add(keep), r.GetCost(), d, before}
+	*v = denial{now, now.Add(keep), maps.Clone(r.Cost), d.clone(), before}
 	s.some.Store(true)
 }
 
 // find returns the refusal that a request would meet again.
-func (s *denials) find(now time.Time, shape uint64, r *weirv1.CheckRequest, view *routes) (Decision, bool) {
-	if !s.some.Load() || !askable(r) {
+func (s *denials) find(clock func() time.Time, r *asked, view *routes) (Decision, bool) {
+	if !s.some.Load() || !askable(r.CheckRequest) {
 		return Decision{}, false
 	}
+	now := clock()
 	s.mu.Lock()
-	v := s.all.find(shape)
-	if v != nil && (now.Before(v.at) || !now.Before(v.until) || !s.holds(v.mark) || view != nil && view.view.PolicyVersion > v.decision.GetPolicyVersion()) {
-		s.all.remove(shape)
+	v := s.all.find(r.shape)
+	if v != nil && (now.Before(v.at) || !now.Before(v.until) || !s.holds(v.mark) || view != nil && view.view.PolicyVersion > v.decision.PolicyVersion) {
+		s.all.remove(r.shape)
 		s.some.Store(len(s.all.byKey) > 0)
 		v = nil
 	}
 	var hit denial
 	if v != nil {
-		hit = *v
+		hit = *v // what is in it does not change
 	}
 	s.mu.Unlock()
-	if hit.decision == nil || !covers(r, hit.cost) {
+	if v == nil || !covers(r.CheckRequest, hit.cost) {
 		return Decision{}, false
 	}
 	return hit.again(now), true
 }
 
 // covers tells whether a request uses at least what was refused. It names the same meters, for it has the same shape.
-func covers(r *weirv1.CheckRequest, refused []*weirv1.Cost) bool {
-	asked := &weirv1.CheckRequest{Cost: refused}
-	if used(r, meterRequests) < used(asked, meterRequests) {
+func covers(q *CheckRequest, refused map[string]int64) bool {
+	if q.used(meterRequests) < usedOf(refused, meterRequests) {
 		return false
 	}
-	for _, c := range refused {
-		if used(r, c.GetMeter()) < c.GetAmount() {
+	for meter, amount := range refused {
+		if q.used(meter) < amount {
 			return false
 		}
 	}
@@ -142,7 +140,7 @@ func covers(r *weirv1.CheckRequest, refused []*weirv1.Cost) bool {
 
 // again is the refusal as it is now: with what is left of its waits.
 func (d *denial) again(now time.Time) Decision {
-	out := ofDecision(d.decision)
+	out := d.decision.clone()
 	gone := now.Sub(d.at).Milliseconds()
 	left := func(ms int64) int64 {
 		if ms <= 0 {
@@ -154,5 +152,14 @@ func (d *denial) again(now time.Time) Decision {
 	for i := range out.Limits {
 		out.Limits[i].ResetMS, out.Limits[i].WaitMS = left(out.Limits[i].ResetMS), left(out.Limits[i].WaitMS)
 	}
+	return out
+}
+
+// clone shares nothing with d that its holder could change.
+func (d *Decision) clone() Decision {
+	out := *d
+	out.Violated, out.Explain = slices.Clone(d.Violated), slices.Clone(d.Explain)
+	out.Sources, out.Limits = slices.Clone(d.Sources), slices.Clone(d.Limits)
+	out.Degrade = maps.Clone(d.Degrade)
 	return out
 }

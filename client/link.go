@@ -24,6 +24,13 @@ const (
 	pingTimeout   = 2 * time.Second
 )
 
+// Windows of what a node may send before it is read. Were they not fixed, gRPC would measure the connection with a ping
+// behind nearly every message while there are few.
+const (
+	streamWindow = 1 << 20
+	connWindow   = 4 << 20
+)
+
 // errUnsent is wrapped by every error after which the request surely did nothing.
 var errUnsent = errors.New("not sent")
 
@@ -39,17 +46,21 @@ type link struct {
 	stop    context.CancelFunc
 }
 
-// ready waits until the node is connected, for half of the time that is left when there is another one to turn to. A
-// node that lately refused is not waited for: gRPC is trying again by itself.
-func (l *link) ready(ctx context.Context, more bool) error {
+// ready is connect for half of the time that is left when there is another node to turn to.
+func (l *link) ready(ctx context.Context, until time.Time, more bool) error {
 	if l.conn.GetState() == connectivity.Ready {
 		return nil
 	}
 	if more {
-		var cancel context.CancelFunc
-		ctx, cancel = half(ctx)
-		defer cancel()
+		until = half(until)
 	}
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	return l.connect(ctx)
+}
+
+// connect waits until the node is connected. One that lately refused is not waited for: gRPC is trying again by itself.
+func (l *link) connect(ctx context.Context) error {
 	for {
 		s := l.conn.GetState()
 		switch s {
@@ -70,28 +81,21 @@ func (l *link) ready(ctx context.Context, more bool) error {
 func (l *link) down() bool { return l.conn.GetState() == connectivity.TransientFailure }
 
 // check sends a check over the stream.
-func (l *link) check(ctx context.Context, r *weirv1.CheckRequest) (*weirv1.Decision, error) {
-	o, err := l.checks.Check(ctx, r, 0)
+func (l *link) check(ctx context.Context, until time.Time, encoded string) (Decision, error) {
+	outcome, err := l.checks.Ask(ctx, encoded, 0, until)
 	switch {
 	case errors.Is(err, stream.ErrBusy):
-		return nil, fmt.Errorf("%w: %s: %w", errUnsent, l.address, err)
+		return Decision{}, fmt.Errorf("%w: %s: %w", errUnsent, l.address, err)
 	case err != nil:
-		return nil, fmt.Errorf("ask %s: %w", l.address, err)
-	case o.GetFault() != nil:
-		return nil, ofFault(l.address, o.GetFault())
-	case o.GetDecision() == nil:
-		return nil, &fault{node: l.address, message: "an answer without a decision"}
+		return Decision{}, fmt.Errorf("ask %s: %w", l.address, err)
 	}
-	return o.GetDecision(), nil
+	return readOutcome(l.address, outcome)
 }
 
-// half ends when half of the time that ctx has left is over.
-func half(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, time.Until(deadline)/2)
+// half is when half of the time is over that is left until then.
+func half(until time.Time) time.Time {
+	now := time.Now()
+	return now.Add(until.Sub(now) / 2)
 }
 
 // links are the ways to all nodes, by address.
@@ -139,6 +143,7 @@ func (s *links) dial(address string) (*link, error) {
 			MinConnectTimeout: time.Second,
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingTimeout}),
+		grpc.WithStaticStreamWindowSize(streamWindow), grpc.WithStaticConnWindowSize(connWindow),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(replyBytesMax)),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry())
 	if err != nil {

@@ -80,7 +80,7 @@ func (r *Reservation) Extend(ctx context.Context, d time.Duration) (Settled, err
 		return Settled{}, ErrClosed
 	}
 	defer r.k.calls.leave()
-	ctx, cancel := r.k.within(ctx, &CheckRequest{})
+	ctx, cancel := r.k.within(ctx)
 	defer cancel()
 	return r.k.deliver(ctx, &weirv1.SettleRequest{Reservation: r.ID, ExtendMs: max(d.Milliseconds(), 1)})
 }
@@ -98,7 +98,7 @@ func (k *Client) Settle(ctx context.Context, reservation string, s Settlement) (
 	if err != nil {
 		return Settled{}, err
 	}
-	within, cancel := k.within(ctx, &CheckRequest{})
+	within, cancel := k.within(ctx)
 	defer cancel()
 	done, err := k.deliver(within, r)
 	if err == nil || final(err) {
@@ -128,7 +128,7 @@ func (s *Settlement) onWire(reservation string) (*weirv1.SettleRequest, error) {
 	}, nil
 }
 
-// deliver has a node take a settlement, which may be sent again.
+// deliver has a node take a settlement, which may be sent again. ctx has a deadline.
 func (k *Client) deliver(ctx context.Context, r *weirv1.SettleRequest) (Settled, error) {
 	partition, err := reservationPartition(r.GetReservation())
 	if err != nil {
@@ -138,9 +138,10 @@ func (k *Client) deliver(ctx context.Context, r *weirv1.SettleRequest) (Settled,
 	if view == nil {
 		return Settled{}, fmt.Errorf("%w: no view yet", ErrUnreachable)
 	}
-	w := view.toHome(partition)
-	call := call{way: &w, repeatable: true, aside: true}
-	done, err := walk(ctx, k, &call, func(ctx context.Context, l *link) (*weirv1.SettleResponse, error) {
+	c := aside(ctx, view.toHome(partition))
+	done, err := walk(ctx, k, &c, func(ctx context.Context, until time.Time, l *link) (*weirv1.SettleResponse, error) {
+		ctx, cancel := context.WithDeadline(ctx, until)
+		defer cancel()
 		done, err := l.access.Settle(ctx, r)
 		if err != nil {
 			return nil, ofStatus(l.address, err)

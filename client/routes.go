@@ -36,6 +36,7 @@ func ofView(v *weirv1.View) (View, error) {
 		out.Members = append(out.Members, Member{
 			Name: m.GetName(), Boot: m.GetBoot(), HTTP: m.GetHttp(), GRPC: m.GetGrpc(), Peer: m.GetPeer(), Zone: m.GetZone(),
 			Standing: m.GetStanding(), Alive: m.GetAlive(), Voter: m.GetVoter(), Clients: int(m.GetClients()),
+			Weight: int(m.GetWeight()), Joining: m.GetJoining(), Arriving: int(m.GetArriving()), Epoch: m.GetEpoch(), Version: m.GetVersion(),
 		})
 	}
 	for _, d := range v.GetDomains() {

@@ -1,9 +1,11 @@
 package client
 
 import (
+	"fmt"
 	"hash/maphash"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 )
@@ -13,24 +15,6 @@ const meterRequests = "requests" // the meter that every domain has; one, unless
 // shaper names what decides which limits a request meets, and nothing else: its domain, its attributes, and which
 // meters it uses. The seed is the process's own, so nobody can choose attributes that meet another's.
 type shaper struct{ seed maphash.Seed }
-
-// shape is the name of a request on the wire, whose attributes and costs are sorted.
-func (s shaper) shape(r *weirv1.CheckRequest) uint64 {
-	var h maphash.Hash
-	h.SetSeed(s.seed)
-	word(&h, r.GetDomain())
-	for _, a := range r.GetAttributes() {
-		word(&h, a.GetName())
-		word(&h, a.GetValue())
-	}
-	_ = h.WriteByte(0xff) // a length never begins so: names are shorter
-	for _, c := range r.GetCost() {
-		if c.GetAmount() != 0 {
-			word(&h, c.GetMeter())
-		}
-	}
-	return h.Sum64()
-}
 
 // share names the bucket that a limit has for an account.
 func (s shaper) share(domain, account, limit string) uint64 {
@@ -49,32 +33,101 @@ func word(h *maphash.Hash, text string) {
 	_, _ = h.WriteString(text)
 }
 
-// onWire is a request as it is sent, in an order that does not depend on the maps'.
-func (r *CheckRequest) onWire() *weirv1.CheckRequest {
-	out := &weirv1.CheckRequest{
-		Domain: r.Domain, IdempotencyKey: r.IdempotencyKey, Ticket: r.Ticket, MaxWaitMs: r.MaxWaitMS,
-		Explain: r.Explain, Cost: costsOnWire(r.Cost),
+// asked is a request as it is sent.
+type asked struct {
+	*CheckRequest
+	shape   uint64
+	encoded string // as a weirv1.CheckRequest
+}
+
+// pair is an attribute or, with an amount, a cost.
+type pair struct {
+	name, value string
+	amount      int64
+}
+
+const (
+	pairsUsual = 8   // attributes or costs for which nothing is allocated
+	bytesUsual = 512 // of a request
+)
+
+// encode writes a request by hand, in an order that does not depend on the maps', and names its shape. It returns ErrInvalid
+// for what validate is about.
+func (s shaper) encode(q *CheckRequest) (asked, error) {
+	if err := q.validate(); err != nil {
+		return asked{}, err
 	}
-	switch r.Mode {
+	var attributeRoom, costRoom [pairsUsual]pair
+	attributes, err := q.attributes(attributeRoom[:0])
+	if err != nil {
+		return asked{}, err
+	}
+	costs, err := q.costs(costRoom[:0])
+	if err != nil {
+		return asked{}, err
+	}
+	var room [bytesUsual]byte
+	b := appendText(room[:0], 1, q.Domain)
+	for _, a := range attributes {
+		b = appendSize(b, 2, sizeText(a.name)+sizeText(a.value))
+		b = appendText(appendText(b, 1, a.name), 2, a.value)
+	}
+	end := len(b)
+	for _, c := range costs { // of costs only the meters are part of the shape
+		if c.amount != 0 {
+			b = appendText(b, 3, c.name)
+		}
+	}
+	shape := maphash.Bytes(s.seed, b)
+	b = b[:end]
+	for _, c := range costs {
+		b = appendSize(b, 3, sizeText(c.name)+sizeNumber(uint64(c.amount)))
+		b = appendNumber(appendText(b, 1, c.name), 2, uint64(c.amount))
+	}
+	b = appendText(appendText(b, 4, q.IdempotencyKey), 5, q.Ticket)
+	b = appendNumber(appendNumber(b, 6, uint64(q.MaxWaitMS)), 7, uint64(q.mode()))
+	if q.Explain {
+		b = appendNumber(b, 8, 1)
+	}
+	return asked{q, shape, string(b)}, nil
+}
+
+// attributes returns the attributes by name, or ErrInvalid.
+func (q *CheckRequest) attributes(room []pair) ([]pair, error) {
+	for name, value := range q.Attributes {
+		if len(name) > nameBytesMax || len(value) > valueBytesMax || !utf8.ValidString(name) || !utf8.ValidString(value) {
+			return nil, fmt.Errorf("%w: an attribute is not UTF-8 with a name of at most %d bytes and a value of at most %d",
+				ErrInvalid, nameBytesMax, valueBytesMax)
+		}
+		room = append(room, pair{name: name, value: value})
+	}
+	slices.SortFunc(room, byName)
+	return room, nil
+}
+
+// costs returns the costs by meter, or ErrInvalid.
+func (q *CheckRequest) costs(room []pair) ([]pair, error) {
+	for meter, amount := range q.Cost {
+		if len(meter) > nameBytesMax || !utf8.ValidString(meter) {
+			return nil, fmt.Errorf("%w: a meter is not UTF-8 of at most %d bytes", ErrInvalid, nameBytesMax)
+		}
+		room = append(room, pair{name: meter, amount: amount})
+	}
+	slices.SortFunc(room, byName)
+	return room, nil
+}
+
+func byName(a, b pair) int { return strings.Compare(a.name, b.name) }
+
+func (q *CheckRequest) mode() weirv1.Mode {
+	switch q.Mode {
 	case Peek:
-		out.Mode = weirv1.Mode_MODE_PEEK
+		return weirv1.Mode_MODE_PEEK
 	case Reserve:
-		out.Mode = weirv1.Mode_MODE_RESERVE
+		return weirv1.Mode_MODE_RESERVE
 	default:
-		out.Mode = weirv1.Mode_MODE_CONSUME
+		return weirv1.Mode_MODE_CONSUME
 	}
-	if len(r.Attributes) == 0 {
-		return out
-	}
-	room := make([]weirv1.Attribute, len(r.Attributes))
-	out.Attributes = make([]*weirv1.Attribute, 0, len(r.Attributes))
-	for name, value := range r.Attributes {
-		a := &room[len(out.Attributes)]
-		a.Name, a.Value = name, value
-		out.Attributes = append(out.Attributes, a)
-	}
-	slices.SortFunc(out.Attributes, func(a, b *weirv1.Attribute) int { return strings.Compare(a.Name, b.Name) })
-	return out
 }
 
 func costsOnWire(cost map[string]int64) []*weirv1.Cost {
@@ -90,14 +143,11 @@ func costsOnWire(cost map[string]int64) []*weirv1.Cost {
 }
 
 // used is how much of a meter a request uses.
-func used(r *weirv1.CheckRequest, meter string) int64 {
-	for _, c := range r.GetCost() {
-		if c.GetMeter() == meter {
-			return c.GetAmount()
-		}
+func (q *CheckRequest) used(meter string) int64 { return usedOf(q.Cost, meter) }
+
+func usedOf(cost map[string]int64, meter string) int64 {
+	if amount, named := cost[meter]; named || meter != meterRequests {
+		return amount
 	}
-	if meter == meterRequests {
-		return 1
-	}
-	return 0
+	return 1
 }

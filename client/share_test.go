@@ -93,7 +93,7 @@ func TestShapesTellRequestsApart(t *testing.T) {
 		{Domain: "d", Attributes: map[string]string{"a": "b"}, Cost: map[string]int64{"c": 1}},
 		{Domain: "d", Attributes: map[string]string{"a": "b", "c": "d"}},
 	} {
-		shape := s.shape(q.onWire())
+		shape := shapeOf(t, s, q)
 		if j, ok := seen[shape]; ok {
 			t.Errorf("requests %d and %d have one shape", j, i)
 		}
@@ -102,7 +102,7 @@ func TestShapesTellRequestsApart(t *testing.T) {
 	q := CheckRequest{Domain: "d", Attributes: map[string]string{"a": "1", "b": "2", "c": "3", "d": "4"}, Cost: map[string]int64{"x": 1, "y": 2, "z": 0}}
 	same := CheckRequest{Domain: "d", Attributes: q.Attributes, Cost: map[string]int64{"x": 7, "y": 8}}
 	for range 20 {
-		if s.shape(q.onWire()) != s.shape(same.onWire()) {
+		if shapeOf(t, s, q) != shapeOf(t, s, same) {
 			t.Fatal("amounts, or an order, are part of the shape")
 		}
 	}

@@ -2,13 +2,12 @@ package client
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 )
 
 // askAgain is when to ask again where no bucket tells: a node may answer then.
@@ -22,14 +21,15 @@ type spare struct {
 
 	mu      sync.Mutex // guards what follows
 	met     *lru[meeting]
+	latest  meeting // the last that was written down; others that are the same share its limits
 	buckets *lru[bucket]
 }
 
 // meeting is what a request met when it was last decided.
 type meeting struct {
 	policy uint64
-	barred bool // whatever its limits say, it is refused: blocked, or nothing matches
-	limits []guard
+	barred bool    // whatever its limits say, it is refused: blocked, or nothing matches
+	limits []guard // never changed
 }
 
 // guard is what a fallback must know of a limit.
@@ -37,7 +37,7 @@ type guard struct {
 	name, meter  string
 	limit, burst int64
 	window       time.Duration
-	fallback     weirv1.Fallback
+	fallback     string // empty when the policy has none
 }
 
 func newSpare(c *Config) *spare {
@@ -45,8 +45,8 @@ func newSpare(c *Config) *spare {
 }
 
 // remember keeps what a node's decision tells of the limits. A fallback of the node's tells its share of them, or none.
-func (s *spare) remember(shape uint64, d *weirv1.Decision) {
-	if strings.HasPrefix(d.GetReason(), reasonFallback) {
+func (s *spare) remember(shape uint64, d *Decision) {
+	if d.Fallback() {
 		return
 	}
 	s.mu.Lock()
@@ -57,47 +57,54 @@ func (s *spare) remember(shape uint64, d *weirv1.Decision) {
 	} else if m.same(d) {
 		return
 	}
-	*m = meeting{policy: d.GetPolicyVersion(), barred: barred(d)}
-	for _, l := range d.GetLimits() {
-		if !l.GetShadow() {
-			m.limits = append(m.limits, guardOf(l))
-		}
+	if !s.latest.same(d) {
+		s.latest = meetingOf(d)
 	}
+	*m = s.latest
 }
 
-func guardOf(l *weirv1.LimitState) guard {
+func meetingOf(d *Decision) meeting {
+	m := meeting{policy: d.PolicyVersion, barred: barred(d)}
+	for i := range d.Limits {
+		if l := &d.Limits[i]; !l.Shadow {
+			g := guardOf(l)
+			g.name, g.meter = strings.Clone(g.name), strings.Clone(g.meter) // they are cut from a whole answer
+			m.limits = append(m.limits, g)
+		}
+	}
+	return m
+}
+
+func guardOf(l *Limit) guard {
 	return guard{
-		name: l.GetName(), meter: l.GetMeter(), limit: l.GetLimit(), burst: l.GetBurst(),
-		window: time.Duration(l.GetWindowMs()) * time.Millisecond, fallback: l.GetFallback(),
+		name: l.Name, meter: l.Meter, limit: l.Limit, burst: l.Burst,
+		window: time.Duration(l.WindowMS) * time.Millisecond, fallback: l.Fallback,
 	}
 }
 
 // same tells whether d would be remembered as what m is, without allocating.
-func (m *meeting) same(d *weirv1.Decision) bool {
-	if m.policy != d.GetPolicyVersion() || m.barred != barred(d) {
+func (m *meeting) same(d *Decision) bool {
+	if m.policy != d.PolicyVersion || m.barred != barred(d) {
 		return false
 	}
-	i := 0
-	for _, l := range d.GetLimits() {
-		if l.GetShadow() {
+	known := 0
+	for i := range d.Limits {
+		if d.Limits[i].Shadow {
 			continue
 		}
-		if i >= len(m.limits) || m.limits[i] != guardOf(l) {
+		if known >= len(m.limits) || m.limits[known] != guardOf(&d.Limits[i]) {
 			return false
 		}
-		i++
+		known++
 	}
-	return i == len(m.limits)
+	return known == len(m.limits)
 }
 
-func barred(d *weirv1.Decision) bool {
-	return d.GetReason() == "BLOCKED" || d.GetReason() == "NO_MATCH"
-}
+func barred(d *Decision) bool { return d.Reason == "BLOCKED" || d.Reason == "NO_MATCH" }
 
 // question is what is decided here, because of why.
 type question struct {
-	shape   uint64
-	r       *weirv1.CheckRequest
+	*asked
 	account string  // empty when unknown: its shares are then those of the shape
 	view    *routes // nil before the first
 	why     error
@@ -118,16 +125,16 @@ func (s *spare) decide(now time.Time, sh shaper, q *question) Decision {
 	var shared []guard
 	for _, g := range m.limits {
 		switch {
-		case used(q.r, g.meter) == 0 && !looks(q.r):
-		case g.fallback == weirv1.Fallback_FALLBACK_CLOSED, g.fallback == weirv1.Fallback_FALLBACK_UNSPECIFIED && s.otherwise == FallbackClosed:
+		case q.used(g.meter) == 0 && !q.looks():
+		case g.fallback == FallbackClosed.String(), g.fallback == "" && s.otherwise == FallbackClosed:
 			d.Limits = []Limit{{Name: g.name, Limit: g.limit, Meter: g.meter, WindowMS: g.window.Milliseconds(), Refused: true, Fallback: FallbackClosed.String()}}
 			return d.close("limit " + g.name + " admits nothing without one")
-		case g.fallback == weirv1.Fallback_FALLBACK_SHARE:
+		case g.fallback == fallbackShare:
 			shared = append(shared, g)
 		}
 	}
 	if len(shared) == 0 {
-		return d.open(q.r, "the limits are open until one can")
+		return d.open(q, "the limits are open until one can")
 	}
 	return s.share(now, sh, q, d, shared)
 }
@@ -138,7 +145,7 @@ func (s *spare) stranger(q *question) Decision {
 	d := q.decision(0)
 	if q.view != nil {
 		d.PolicyVersion = q.view.view.PolicyVersion
-		if domain := q.view.domains[q.r.GetDomain()]; domain != nil && (domain.Fallback == FallbackOpen.String() || domain.Fallback == FallbackClosed.String()) {
+		if domain := q.view.domains[q.Domain]; domain != nil && (domain.Fallback == FallbackOpen.String() || domain.Fallback == FallbackClosed.String()) {
 			word, known = domain.Fallback, true
 		}
 	}
@@ -147,7 +154,7 @@ func (s *spare) stranger(q *question) Decision {
 		told = "all limits of the domain are " + word
 	}
 	if word == FallbackOpen.String() {
-		return d.open(q.r, told)
+		return d.open(q, told)
 	}
 	return d.close(told)
 }
@@ -163,22 +170,22 @@ func (s *spare) share(now time.Time, sh shaper, q *question, d Decision, limits 
 	parts := make([]part, len(limits))
 	refusing, longest := -1, time.Duration(0)
 	for i, g := range limits {
-		b := s.bucket(now, sh.share(q.r.GetDomain(), account, g.name))
+		b := s.bucket(now, sh.share(q.Domain, account, g.name))
 		if b == nil {
 			return d.close("this client shares out as many limits as it can keep")
 		}
 		p := partOf(g.limit, g.burst, g.window, n)
 		b.fill(p, now)
 		taken[i], parts[i] = b, p
-		wait := b.wait(p, used(q.r, g.meter))
+		wait := b.wait(p, q.used(g.meter))
 		if wait != 0 && (refusing < 0 || longer(wait, longest)) {
 			refusing, longest = i, wait
 		}
 	}
 	for i, g := range limits {
-		cost := used(q.r, g.meter)
+		cost := q.used(g.meter)
 		wait := taken[i].wait(parts[i], cost)
-		if refusing < 0 && q.r.GetMode() != weirv1.Mode_MODE_PEEK {
+		if refusing < 0 && !q.looks() {
 			taken[i].take(parts[i], cost)
 		}
 		d.Limits = append(d.Limits, Limit{
@@ -189,7 +196,7 @@ func (s *spare) share(now time.Time, sh shaper, q *question, d Decision, limits 
 	d.Reason = reasonShare
 	if refusing < 0 {
 		d.Verdict, d.Message = verdictAllow, d.Message+"within this client's share of the limits."
-		d.Sources = drawn(q.r)
+		d.Sources = q.drawn()
 		return d
 	}
 	if longest < 0 { // it is the share that never has so much; the cluster may
@@ -215,17 +222,17 @@ func (s *spare) bucket(now time.Time, name uint64) *bucket {
 
 func longer(a, b time.Duration) bool { return a < 0 || b >= 0 && a > b }
 
-func looks(r *weirv1.CheckRequest) bool { return r.GetMode() == weirv1.Mode_MODE_PEEK }
+func (q *CheckRequest) looks() bool { return q.Mode == Peek }
 
 // drawn is what a request uses, all of it from limits.
-func drawn(r *weirv1.CheckRequest) []Draw {
+func (q *CheckRequest) drawn() []Draw {
 	var out []Draw
-	if !slices.ContainsFunc(r.GetCost(), func(c *weirv1.Cost) bool { return c.GetMeter() == meterRequests }) {
+	if _, named := q.Cost[meterRequests]; !named {
 		out = append(out, Draw{Source: sourceLimit, Meter: meterRequests, Amount: 1})
 	}
-	for _, c := range r.GetCost() {
-		if c.GetAmount() > 0 {
-			out = append(out, Draw{Source: sourceLimit, Meter: c.GetMeter(), Amount: c.GetAmount()})
+	for _, meter := range slices.Sorted(maps.Keys(q.Cost)) {
+		if amount := q.Cost[meter]; amount > 0 {
+			out = append(out, Draw{Source: sourceLimit, Meter: meter, Amount: amount})
 		}
 	}
 	return out
@@ -237,15 +244,15 @@ func (q *question) decision(policy uint64) Decision {
 	if q.view != nil {
 		d.Epoch = q.view.view.Epoch
 	}
-	if q.r.GetExplain() {
+	if q.Explain {
 		d.Explain = []Step{{Rule: "client", Result: "fallback", Detail: q.why.Error()}}
 	}
 	return d
 }
 
-func (d Decision) open(r *weirv1.CheckRequest, why string) Decision {
+func (d Decision) open(q *question, why string) Decision {
 	d.Verdict, d.Reason, d.Message = verdictAllow, reasonOpen, d.Message+why+"."
-	d.Sources = drawn(r)
+	d.Sources = q.drawn()
 	return d
 }
 

@@ -32,10 +32,31 @@ type Member struct {
 	GRPC     string `json:"grpc"`
 	Peer     string `json:"peer"`
 	Zone     string `json:"zone"`
-	Standing string `json:"standing"` // steady, joined, absent
+	Standing string `json:"standing"` // steady, leaving, absent
 	Alive    bool   `json:"alive"`    // as gossip sees it from the node that answered
 	Voter    bool   `json:"voter"`
-	Clients  int    `json:"clients,omitempty"` // that watch the view there
+	Clients  int    `json:"clients,omitempty"`  // that watch the view there
+	Weight   int    `json:"weight,omitempty"`   // its share of the partitions, compared with the others'
+	Joining  bool   `json:"joining,omitempty"`  // not everyone has heard of it yet
+	Arriving int    `json:"arriving,omitempty"` // partitions that are being moved to it
+	Epoch    uint64 `json:"epoch,omitempty"`    // that it goes by, as gossip last told
+	Version  string `json:"version,omitempty"`  // of its program, as gossip last told
+	// LeaseLeftMS is how long it may still decide as home; nil when the node that answered does not know: each knows its own,
+	// the leader all.
+	LeaseLeftMS *int64 `json:"lease_left_ms,omitempty"`
+}
+
+// State is what a person would call its state: steady, joining, leaving, absent, or silent when it has a part in the view and the
+// node that answered does not see it.
+func (m Member) State() string {
+	switch {
+	case m.Standing != "absent" && !m.Alive:
+		return "silent"
+	case m.Standing == "steady" && m.Joining:
+		return "joining"
+	default:
+		return m.Standing
+	}
 }
 
 // Place is where an account is decided for. Home and Deputy are nil where the view names none.

@@ -59,6 +59,16 @@ func (s *views) current(ctx context.Context) *routes {
 	return s.now.Load()
 }
 
+// until is current with a deadline.
+func (s *views) until(ctx context.Context, deadline time.Time) *routes {
+	if r := s.now.Load(); r != nil {
+		return r
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	return s.current(ctx)
+}
+
 // adopt puts a view in force, unless ours is newer or of another cluster.
 func (s *views) adopt(v View) {
 	if r := s.now.Load(); r != nil && r.view.Cluster != v.Cluster {
@@ -80,8 +90,8 @@ func (s *views) adopt(v View) {
 }
 
 // learn has the view refreshed when an answer was given under a newer one, or by a home that we think is gone.
-func (s *views) learn(r *routes, from *link, d *weirv1.Decision) {
-	if d.GetEpoch() <= r.view.Epoch && d.GetPolicyVersion() <= r.view.PolicyVersion && r.living(d.GetHome()) {
+func (s *views) learn(r *routes, from *link, d *Decision) {
+	if d.Epoch <= r.view.Epoch && d.PolicyVersion <= r.view.PolicyVersion && r.living(d.Home) {
 		return
 	}
 	select {
@@ -149,7 +159,7 @@ func (s *views) nth(turn int) string {
 // watch takes in what one node tells, and reports whether it told anything.
 func (s *views) watch(ctx context.Context, address string) (told bool) {
 	l, err := s.links.link(address)
-	if err != nil || l.ready(ctx, false) != nil {
+	if err != nil || l.connect(ctx) != nil {
 		return false
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -212,7 +222,7 @@ func (s *views) refresh(ctx context.Context) {
 func (s *views) ask(ctx context.Context, l *link) error {
 	ctx, cancel := context.WithTimeout(ctx, viewTimeout)
 	defer cancel()
-	if err := l.ready(ctx, false); err != nil {
+	if err := l.connect(ctx); err != nil {
 		return err
 	}
 	s.refreshs.Add(1)

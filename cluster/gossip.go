@@ -22,6 +22,8 @@ type GossipConfig struct {
 	Advertise string   // IP that others are told; empty for the one listened on
 	Seeds     []string // host:port of nodes to join
 	Expect    int      // nodes that found the cluster together; 0: never found one
+	Lineage   string   // of the cluster that this node was of when it stopped, empty if it does not know
+	Version   string   // of the program
 	Network   Network
 	Now       func() time.Time
 	Logger    *slog.Logger
@@ -30,7 +32,7 @@ type GossipConfig struct {
 // Sighting is a member that gossip holds to be alive, and what it says of itself.
 type Sighting struct {
 	Member
-	Cluster string `json:"c,omitempty"`  // minted id of its cluster, empty before it knows
+	Cluster string `json:"c,omitempty"`  // View.Lineage, empty before it knows
 	Epoch   uint64 `json:"e,omitempty"`  // of its view
 	Policy  uint64 `json:"pv,omitempty"` // revision of its book
 	Expect  int    `json:"x,omitempty"`  // as in GossipConfig
@@ -39,6 +41,8 @@ type Sighting struct {
 	Votes   bool   `json:"vt,omitempty"` // it votes in the Raft group
 	Founded bool   `json:"f,omitempty"`  // it has Raft state, so it founds nothing
 	Clients int    `json:"k,omitempty"`  // that watch the view there
+	Log     uint64 `json:"li,omitempty"` // how far it has the log, while it follows it without a vote
+	Version string `json:"vn,omitempty"` // of its program; left out when there is no room for it
 }
 
 // Gossip tells who is alive (SWIM, by memberlist) and spreads epochs. It never decides who owns what. It is
@@ -53,6 +57,9 @@ type Gossip struct {
 	alive map[string]Sighting
 }
 
+// versionMax is how much of a version others are told, in bytes: as much as says which commit it is.
+const versionMax = 40
+
 // metaMax leaves room in a member's metadata for what it only says later: a cluster id, counters, flags.
 const metaMax = memberlist.MetaMaxSize - 128
 
@@ -64,11 +71,19 @@ const rejoinEvery = 3 * time.Second
 func NewGossip(cfg GossipConfig) (*Gossip, error) {
 	g := &Gossip{
 		cfg: cfg, changed: make(chan struct{}, 1), renew: make(chan struct{}, 1),
-		self: Sighting{Member: cfg.Self, Expect: cfg.Expect, Alone: cfg.Expect == 1 && len(cfg.Seeds) == 0}, alive: make(map[string]Sighting),
+		self: Sighting{
+			Member: cfg.Self, Expect: cfg.Expect, Alone: cfg.Expect == 1 && len(cfg.Seeds) == 0,
+			Version: cfg.Version[:min(len(cfg.Version), versionMax)],
+		},
+		alive: make(map[string]Sighting),
+	}
+	if len(g.meta()) > metaMax {
+		g.self.Version = ""
 	}
 	if n := len(g.meta()); n > metaMax {
 		return nil, fmt.Errorf("this node's name and addresses take %d bytes of gossip: at most %d, shorten the name or the zone", n, metaMax)
 	}
+	g.self.Cluster = cfg.Lineage
 	return g, nil
 }
 

@@ -61,7 +61,7 @@ func (k *Keeper) say() {
 	k.Gossip.Say(func(s *Sighting) {
 		s.Policy = revision
 		if v != nil {
-			s.Epoch, s.Cluster, s.Alone = v.Epoch, v.Cluster, false
+			s.Epoch, s.Cluster, s.Alone = v.Epoch, v.Lineage(), false
 		}
 	})
 }

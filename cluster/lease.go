@@ -2,11 +2,14 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/weir-cluster/weir/policy"
 )
 
 // LeaseTimes are what leases run on. Each node measures them by its own clock, which must be monotone and may run wrong by
@@ -36,13 +39,16 @@ func (t LeaseTimes) Validate(election time.Duration) error {
 // Renewal is what a node asks the leader for a lease with.
 type Renewal struct {
 	Name, Boot, Server string
-	Epoch              uint64 // of its view
-	Level              uint64 // of the newest grant it had
-	Released           bool   // it decides nothing any more, for good
+	Epoch              uint64        // of its view
+	Level              uint64        // of the newest grant it had
+	Released           bool          // it decides nothing any more, for good
+	Duration           time.Duration // for so long it goes by a grant
+	// Ready are the partitions that move away from it by this epoch, and that their next home has whole.
+	Ready []uint16
 }
 
-// Grant is a lease. A node decides for a partition as home while a grant holds whose Level is not below the epoch since
-// which the node is its home.
+// Grant is a lease. A node decides for a partition as home while a grant holds, once it has begun: when Level is not below the
+// epoch since which it is its home, or when the home before has said that it decides no more.
 type Grant struct {
 	Level    uint64 // zero: no lease
 	Revision uint64 // of the book that its holder must know at least
@@ -54,18 +60,20 @@ type Grant struct {
 // Raft group as the one that grants: see docs/architecture.md, Leases.
 type Lease struct {
 	cfg  LeaseConfig
-	held atomic.Pointer[holding] // nil before the first grant
-	ask  chan struct{}           // capacity 1: ask at once
+	held atomic.Pointer[grant] // nil before the first grant
+	ask  chan struct{}         // capacity 1: ask at once
 	asks sync.WaitGroup
 
 	mu    sync.Mutex
 	freed chan struct{} // closed when a grant arrives
 	level uint64        // of the newest grant
+	lost  uint64        // how often it ended before the next grant came
+	told  time.Time     // when a refusal was logged last
 	done  bool          // released
 	hint  string        // who leads, as somebody else said
 }
 
-type holding struct {
+type grant struct {
 	level uint64
 	until time.Time
 }
@@ -83,7 +91,7 @@ type LeaseConfig struct {
 	Lessor   *Lessor // this node's own, asked while it leads
 	Gossip   *Gossip
 	Peers    Peers
-	Begin    func(from, level uint64) // called before a grant of a higher level holds; it must not block
+	Copies   *Copies
 	Logger   *slog.Logger
 }
 
@@ -108,11 +116,7 @@ func NewLease(c LeaseConfig) *Lease {
 // afterwards: between an earlier answer and the take the process may have been stopped for any time.
 func (l *Lease) Holds(partition uint16) bool {
 	v, h := l.cfg.Views.Current(), l.held.Load()
-	if v == nil || h == nil || v.Table.Since[partition] > h.level {
-		return false
-	}
-	home, ok := v.Home(partition)
-	return ok && home.Name == l.cfg.Name && home.Boot == l.cfg.Boot && l.cfg.Now().Before(h.until)
+	return v != nil && h != nil && l.cfg.Copies.Begun(partition, v.Table.Since[partition]) && l.cfg.Now().Before(h.until)
 }
 
 // Until returns when the present lease ends, and the epoch up to which it reaches; zero when there was none.
@@ -123,45 +127,67 @@ func (l *Lease) Until() (end time.Time, level uint64) {
 	return time.Time{}, 0
 }
 
+// Lost returns how often the lease ended before the next came.
+func (l *Lease) Lost() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost
+}
+
 // Whole says whether this node has a lease for all that its view gives it.
 func (l *Lease) Whole() bool {
 	v := l.cfg.Views.Current()
-	end, level := l.Until()
-	return v != nil && l.cfg.Now().Before(end) && l.newest(v) <= level
-}
-
-// newest returns the epoch since which this node has the newest of its partitions, zero when it has none.
-func (l *Lease) newest(v *View) (since uint64) {
+	end, _ := l.Until()
+	if v == nil || !l.cfg.Now().Before(end) {
+		return false
+	}
 	self := v.Find(l.cfg.Name)
 	if self < 0 || v.Roster[self].Boot != l.cfg.Boot {
-		return 0
+		return true
 	}
 	for i, home := range v.Table.Homes {
-		if int(home) == self {
-			since = max(since, v.Table.Since[i])
+		if int(home) == self && !l.cfg.Copies.Begun(uint16(i), v.Table.Since[i]) {
+			return false
 		}
 	}
-	return since
+	return true
 }
 
-// Wait waits, briefly, for a lease on a partition that the view gives this node, and says whether there is one.
+// Wait waits, briefly, for the lease on a partition that this node has not begun to be home of, and says whether there is one.
+// One that has ended is not waited for, since it may not come again; one that waits for the last parcel of the home before is
+// waited for as long as that is.
 func (l *Lease) Wait(ctx context.Context, partition uint16) bool {
-	ctx, cancel := context.WithTimeout(ctx, leaseWait)
+	if l.lapsed(partition) {
+		return false
+	}
+	patience := leaseWait
+	if l.cfg.Copies.Awaits(partition) {
+		patience = awaitLast
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for !l.Holds(partition) {
 		l.mu.Lock()
 		freed := l.freed
 		l.mu.Unlock()
+		begun := l.cfg.Copies.Moved()
 		if l.Holds(partition) {
 			return true
 		}
 		select {
 		case <-freed:
+		case <-begun:
 		case <-ctx.Done():
 			return false
 		}
 	}
 	return true
+}
+
+// lapsed says whether this node has begun to be home of a partition, and its lease has ended.
+func (l *Lease) lapsed(partition uint16) bool {
+	v, h := l.cfg.Views.Current(), l.held.Load()
+	return v != nil && h != nil && l.cfg.Copies.Begun(partition, v.Table.Since[partition]) && !l.cfg.Now().Before(h.until)
 }
 
 // Run asks for grants until ctx ends. Then it tells the leader that this node decides nothing any more.
@@ -211,33 +237,62 @@ func (l *Lease) renew(ctx context.Context) {
 	defer cancel()
 	g, err := l.once(ctx, l.renewal())
 	if err != nil {
-		l.cfg.Logger.Debug("renew the lease", "error", err)
+		l.tell(sent, err)
 		return
 	}
 	revision, _ := l.cfg.Policies.Revision()
 	if g.Level == 0 || g.Revision > revision || l.cfg.Views.Epoch() < g.Level {
 		return // what it lacks is on its way
 	}
+	if l.take(&grant{g.Level, sent.Add(l.cfg.Times.Duration)}) {
+		l.cfg.Copies.Reached(g.Level)
+	}
+}
+
+// tell logs why there is no lease. A leader that cannot be reached is daily work; one that refuses will go on refusing.
+func (l *Lease) tell(at time.Time, err error) {
+	if !errors.Is(err, policy.ErrInvalid) {
+		l.cfg.Logger.Debug("renew the lease", "error", err)
+		return
+	}
+	l.mu.Lock()
+	soon := !l.told.IsZero() && at.Sub(l.told) < remindEvery
+	if !soon {
+		l.told = at
+	}
+	l.mu.Unlock()
+	if !soon {
+		l.cfg.Logger.Warn("the leader grants this node no lease: it decides nothing as home", "error", err)
+	}
+}
+
+// take goes by a grant if it is of use.
+func (l *Lease) take(g *grant) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.held.Load()
-	until := sent.Add(l.cfg.Times.Duration)
-	if l.done || h != nil && (until.Before(h.until) || g.Level < h.level) {
-		return
+	if l.done || h != nil && (g.until.Before(h.until) || g.level < h.level) {
+		return false
 	}
-	if g.Level > l.level {
-		l.cfg.Begin(l.level, g.Level)
-		l.level = g.Level
+	if h != nil && !l.cfg.Now().Before(h.until) {
+		l.lost++
 	}
-	l.held.Store(&holding{g.Level, until})
+	l.level = max(l.level, g.level)
+	l.held.Store(g)
 	close(l.freed)
 	l.freed = make(chan struct{})
+	return true
 }
 
 func (l *Lease) renewal() Renewal {
+	epoch := l.cfg.Views.Epoch()
+	ready := l.cfg.Copies.Whole(epoch)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Renewal{Name: l.cfg.Name, Boot: l.cfg.Boot, Server: l.cfg.Server, Epoch: l.cfg.Views.Epoch(), Level: l.level, Released: l.done}
+	return Renewal{
+		Name: l.cfg.Name, Boot: l.cfg.Boot, Server: l.cfg.Server, Epoch: epoch, Level: l.level, Released: l.done,
+		Duration: l.cfg.Times.Duration, Ready: ready,
+	}
 }
 
 // once asks who leads: this node, whom the Raft group says, whom the last asked node named, or whom gossip says.

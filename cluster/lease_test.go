@@ -1,12 +1,17 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/weir-cluster/weir/policy"
 )
 
 // follower is a quorum whose leader is b.
@@ -20,6 +25,7 @@ type granting struct {
 	level atomic.Uint64
 	takes time.Duration
 	dead  atomic.Bool
+	says  atomic.Pointer[error] // instead of a grant
 	last  atomic.Pointer[Renewal]
 }
 
@@ -36,27 +42,36 @@ func (p grantor) Renew(ctx context.Context, r Renewal) (Grant, error) {
 		<-ctx.Done()
 		return Grant{}, ErrUnreachable
 	}
+	if says := p.granting.says.Load(); says != nil {
+		return Grant{}, *says
+	}
 	time.Sleep(p.granting.takes)
 	return Grant{Level: p.granting.level.Load(), Revision: 1}, nil
 }
 
-// leased runs body beside the lease of node a, which is home of all in the first view; b leads and grants level 1.
+// leasing is the lease of node a, which is home of all in the first view; b leads.
+func leasing(t *testing.T, leader *granting, logger *slog.Logger) (*Lease, *Views) {
+	t.Helper()
+	copies := NewCopies(CopiesConfig{Name: "a", Boot: "1", Now: time.Now, State: newShelf(), Peers: leader, Logger: slog.New(slog.DiscardHandler)})
+	views := NewViews(func(_, next *View) { copies.Adopt(next) })
+	if _, err := views.Learn(owned(nil, "a", "", "")); err != nil {
+		t.Fatal(err)
+	}
+	return NewLease(LeaseConfig{
+		Name: "a", Boot: "1", Server: "a/s", Times: DefaultLeaseTimes(), Now: time.Now, Views: views,
+		Policies: &fakePolicies{revision: 1}, Quorum: follower{}, Gossip: known(sighted("a", "1"), sighted("b", "1")), Peers: leader,
+		Copies: copies, Logger: logger,
+	}), views
+}
+
+// leased runs body beside the lease of node a; b grants level 1.
 func leased(t *testing.T, takes time.Duration, body func(t *testing.T, l *Lease, leader *granting, views *Views)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		t.Helper()
-		leader, views := &granting{takes: takes}, NewViews(nil)
+		leader := &granting{takes: takes}
 		leader.level.Store(1)
-		b := sighted("b", "1")
-		b.Leaving = true
-		if _, err := views.Learn(grown(t, nil, sighted("a", "1"), b)); err != nil {
-			t.Fatal(err)
-		}
-		l := NewLease(LeaseConfig{
-			Name: "a", Boot: "1", Server: "a/s", Times: DefaultLeaseTimes(), Now: time.Now, Views: views,
-			Policies: &fakePolicies{revision: 1}, Quorum: follower{}, Gossip: known(sighted("a", "1"), b), Peers: leader,
-			Begin: func(_, _ uint64) {}, Logger: slog.New(slog.DiscardHandler),
-		})
+		l, views := leasing(t, leader, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- l.Run(ctx) }()
@@ -111,13 +126,12 @@ func TestALeaseDoesNotReachPartitionsGivenLater(t *testing.T) {
 	leased(t, 0, func(t *testing.T, l *Lease, leader *granting, views *Views) {
 		time.Sleep(100 * time.Millisecond)
 		holds(t, l, true, "of the first view")
-		mine := sighted("a", "1")
-		other := grown(t, views.Current(), sighted("b", "1"), withLeaving(mine))
+		other := owned(views.Current(), "b", "", "")
 		if _, err := views.Learn(other); err != nil {
 			t.Fatal(err)
 		}
 		holds(t, l, false, "another is home")
-		if _, err := views.Learn(grown(t, other, mine, withLeaving(sighted("b", "1")))); err != nil {
+		if _, err := views.Learn(owned(other, "a", "", "")); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
@@ -156,4 +170,30 @@ func TestLeaseTimesMustOutlastAnElection(t *testing.T) {
 			t.Errorf("%+v: %v", c.times, err)
 		}
 	}
+}
+
+func TestARefusedLeaseIsLoggedNowAndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		leader := &granting{}
+		l, _ := leasing(t, leader, slog.New(slog.NewTextHandler(&log, nil)))
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan error)
+		lost, refused := error(ErrUnreachable), fmt.Errorf("%w: a lease of 2s is longer", policy.ErrInvalid)
+		leader.says.Store(&lost)
+		go func() { over <- l.Run(ctx) }()
+		time.Sleep(remindEvery)
+		if got := *leader.last.Load(); got.Duration != DefaultLeaseTimes().Duration {
+			t.Errorf("it asks for %v", got.Duration)
+		}
+		leader.says.Store(&refused)
+		time.Sleep(2*remindEvery + remindEvery/2)
+		cancel()
+		if err := <-over; err != nil {
+			t.Error(err)
+		}
+		if n := strings.Count(log.String(), "level=WARN"); n != 3 || strings.Count(log.String(), "a lease of 2s is longer") != 3 {
+			t.Errorf("%d warnings, want one every %v:\n%s", n, remindEvery, log.String())
+		}
+	})
 }

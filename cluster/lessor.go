@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/weir-cluster/weir/policy"
 	"github.com/weir-cluster/weir/ring"
 )
 
@@ -46,6 +47,7 @@ type tenure struct {
 	holds   bool      // it was granted a lease, now or by an earlier leader
 	level   uint64    // of the newest that it was granted now
 	over    bool      // it holds nothing any more, and will not again
+	ready   []uint16  // partitions that it can hand over by that epoch
 }
 
 // LessorConfig is what a Lessor needs.
@@ -72,11 +74,16 @@ func NewLessor(c LessorConfig) *Lessor {
 }
 
 // Renew grants a lease, or returns one of level zero when the node is none that the view names or does not go by a view
-// new enough. Its errors are NotLeaderError, and ErrUnreachable when no majority of the voters answered.
+// new enough. Its errors are NotLeaderError, ErrUnreachable when no majority of the voters answered, and policy.ErrInvalid when
+// the node would go by a lease for longer than this one waits for it.
 func (l *Lessor) Renew(ctx context.Context, r Renewal) (Grant, error) {
 	term, leading := l.cfg.Terms.Term()
 	if !leading {
 		return Grant{}, &NotLeaderError{}
+	}
+	if r.Duration > l.cfg.Times.Duration && !r.Released {
+		return Grant{}, fmt.Errorf("%w: a lease of %v is longer than the %v of the leader %s: give all nodes the same --lease-duration",
+			policy.ErrInvalid, r.Duration, l.cfg.Times.Duration, l.cfg.Name)
 	}
 	at := l.cfg.Now()
 	if !r.Released {
@@ -148,6 +155,9 @@ func (l *Lessor) book(r Renewal, at time.Time, v *View) {
 	if at.After(t.renewed) {
 		t.renewed = at
 	}
+	if r.Epoch >= t.epoch {
+		t.ready = r.Ready
+	}
 	t.epoch, t.holds, t.over = max(t.epoch, r.Epoch), t.holds || r.Level > 0, t.over || r.Released
 	l.tenant[k] = t
 	l.raise(r.Level)
@@ -213,6 +223,25 @@ func (l *Lessor) Ended(name, boot string) bool {
 	return !known && l.first || l.ended(t)
 }
 
+// Left returns how long the lease of a process may still be held, and whether this node knows: it does while it leads, and once
+// the process has asked it.
+func (l *Lessor) Left(name, boot string) (left time.Duration, known bool) {
+	term, leading := l.cfg.Terms.Term()
+	if !leading {
+		return 0, false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.enter(term) {
+		return 0, false
+	}
+	t, asked := l.tenant[tenant{name, boot}]
+	if !asked || t.over || !t.holds {
+		return 0, asked
+	}
+	return max(0, t.renewed.Add(l.cfg.Times.Duration).Sub(l.cfg.Now())), true
+}
+
 // Settled says whether every node that the view names has a lease for all that it is given, or surely none. Only a leader
 // knows; any other says yes. One that hands the lead over before leaves the next to wait until old leases have ended.
 func (l *Lessor) Settled() bool {
@@ -232,6 +261,22 @@ func (l *Lessor) Settled() bool {
 		}
 	}
 	return true
+}
+
+// Ready returns the partitions of the present view whose next home has all there is of them, as their homes said.
+func (l *Lessor) Ready() (ready []uint16) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v := l.cfg.Views.Current()
+	if v == nil {
+		return nil
+	}
+	for k, t := range l.tenant {
+		if t.epoch == v.Epoch && v.names(k) {
+			ready = append(ready, t.ready...)
+		}
+	}
+	return ready
 }
 
 // Spread brings a view to all that are seen and notes who goes by it, so that those it names need not wait until the
@@ -255,7 +300,9 @@ func (l *Lessor) Spread(ctx context.Context, v *View) {
 			defer l.mu.Unlock()
 			t, known := l.tenant[tenant{m.Name, m.Boot}]
 			if known && l.enter(term) {
-				t.epoch = max(t.epoch, epoch)
+				if epoch > t.epoch {
+					t.epoch, t.ready = epoch, nil
+				}
 				l.tenant[tenant{m.Name, m.Boot}] = t
 				l.rise(v)
 			}

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/weir-cluster/weir/policy"
 )
 
 // electorate is three voters, of which a leads; it is their terms, and how the others answer.
@@ -293,5 +295,49 @@ func TestANewLeaderTakesEveryNodeToHoldALease(t *testing.T) {
 		time.Sleep(surely)
 		c.ended("d", "1", true)
 		c.renew("a", "1", 3, 2, 3)
+	})
+}
+
+func TestALeaseLongerThanTheLeaderWaitsForIsRefused(t *testing.T) {
+	held(t, func(c *court) {
+		own := DefaultLeaseTimes().Duration
+		for _, r := range []struct {
+			duration time.Duration
+			released bool
+			good     bool
+		}{
+			{own, false, true}, {own - time.Second, false, true}, {0, false, true}, {own + time.Millisecond, false, false}, {2 * own, true, true},
+		} {
+			_, err := c.Renew(c.t.Context(), Renewal{Name: "b", Boot: "1", Server: "b/s", Epoch: 1, Duration: r.duration, Released: r.released})
+			if (err == nil) != r.good || err != nil && !errors.Is(err, policy.ErrInvalid) {
+				c.t.Errorf("%+v: %v", r, err)
+			}
+		}
+	})
+}
+
+func TestTheLeaderKnowsHowLongLeasesMayBeHeld(t *testing.T) {
+	held(t, func(c *court) {
+		left := func(name string, want time.Duration, known bool) {
+			c.t.Helper()
+			if got, is := c.Left(name, "1"); got != want || is != known {
+				c.t.Errorf("%s has %v left, %t, want %v, %t", name, got, is, want, known)
+			}
+		}
+		left("b", 0, false)
+		c.renew("b", "1", 1, 0, 1)
+		left("b", 2*time.Second, true)
+		time.Sleep(1500 * time.Millisecond)
+		left("b", 500*time.Millisecond, true)
+		time.Sleep(time.Second)
+		left("b", 0, true)
+		left("c", 0, false)
+		c.renew("b", "1", 1, 1, 1)
+		if _, err := c.Renew(c.t.Context(), Renewal{Name: "b", Boot: "1", Server: "b/s", Epoch: 1, Level: 1, Released: true}); err != nil {
+			c.t.Error(err)
+		}
+		left("b", 0, true)
+		c.now(func(e *electorate) { e.leads = false })
+		left("b", 0, false)
 	})
 }

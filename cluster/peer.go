@@ -24,10 +24,18 @@ type Peer interface {
 	Pull(ctx context.Context, have Having) (Pulled, error)
 	// Renew asks the other node, which should lead, for a lease.
 	Renew(ctx context.Context, r Renewal) (Grant, error)
+	// Remove has the other node, which should lead, take a member off the roster. Its errors are those of Steward.Remove too.
+	Remove(ctx context.Context, name string) error
 	// Confirm asks whether the other node is the voter of this server id and still in the term.
 	Confirm(ctx context.Context, term uint64, server string) (bool, error)
 	// Adopt has the other node go by a view, if it is newer, and returns the epoch of the one that it goes by then.
 	Adopt(ctx context.Context, view []byte) (epoch uint64, err error)
+	// Ship brings the other node the state of partitions, and returns what of it was not received.
+	Ship(ctx context.Context, s Shipment) (Receipt, error)
+	// Deputise has the other node decide as deputy of a home that this node cannot reach.
+	Deputise(ctx context.Context, r policy.Request, epoch uint64) (policy.Decision, error)
+	// Report tells the other node what was taken for it.
+	Report(ctx context.Context, r Report) error
 }
 
 // Carried is a decision as its home encoded it, and what is counted of it.

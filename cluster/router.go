@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/weir-cluster/weir/policy"
@@ -15,9 +16,23 @@ type Decider interface {
 	Settle(ctx context.Context, s policy.Settlement) (policy.Settled, error)
 }
 
-// Fallback decides without the home, on this node's share of the limits; nodes is the size of the roster.
+// Fallback decides for a home that cannot; a *policy.Fallback is one.
 type Fallback interface {
+	// Check decides on this node's share of the limits; nodes is the size of the roster.
 	Check(ctx context.Context, r policy.Request, nodes int) (policy.Decision, error)
+	// Deputise decides by this node's copy of what the home has, Leaseless as the home itself that has no lease.
+	Deputise(ctx context.Context, r policy.Request) (policy.Decision, error)
+	Leaseless(ctx context.Context, r policy.Request) (policy.Decision, error)
+}
+
+// Tenant is what a Router must know of this node's part in partitions; a *Copies is one.
+type Tenant interface {
+	// Begun says whether this node has begun to be home of a partition, since an epoch, and was not told that it ended.
+	Begun(partition uint16, since uint64) bool
+	// Copied says whether this node has a copy of a partition that it may decide by while the home cannot be reached.
+	Copied(partition uint16) bool
+	// Merge takes in what a deputy took for this node.
+	Merge(r Report) error
 }
 
 // RouterConfig is what a Router needs.
@@ -28,6 +43,8 @@ type RouterConfig struct {
 	Keeper     *Keeper
 	Policy     func() *policy.Policy
 	Home       Decider
+	Lease      policy.Lease
+	Tenant     Tenant
 	Fallback   Fallback
 	// ForwardTimeout bounds the wait for another node. Past it the fallback decides.
 	ForwardTimeout time.Duration
@@ -69,6 +86,9 @@ func (r *Router) check(ctx context.Context, q policy.Request, asked error) (poli
 		})
 	if err == nil || !undecided(err) || errors.Is(ctx.Err(), context.Canceled) {
 		return d, err
+	}
+	if d, err := r.deputy(ctx, q, account.Partition); err == nil {
+		return d, nil
 	}
 	return r.fallback(ctx, q)
 }
@@ -144,9 +164,18 @@ func (r *Router) fallback(ctx context.Context, q policy.Request) (policy.Decisio
 	if v == nil {
 		return policy.Decision{}, fmt.Errorf("%w: this node knows no view yet", policy.ErrUnavailable)
 	}
-	d, err := r.cfg.Fallback.Check(context.WithoutCancel(ctx), q, len(v.Roster))
+	d, err := r.cfg.Fallback.Check(context.WithoutCancel(ctx), q, r.nodes(v))
 	d.Home, d.Epoch = r.cfg.Name, v.Epoch
 	return d, err
+}
+
+// nodes is one of how many this node is when each of the roster decides by its share. Of who the others may not know yet the
+// share is nothing.
+func (r *Router) nodes(v *View) int {
+	if i := v.Find(r.cfg.Name); i >= 0 && v.Roster[i].Joining {
+		return math.MaxInt32
+	}
+	return len(v.Roster)
 }
 
 // Decide decides as home for another node, whose view is of the given epoch, or returns a NotHomeError. It
@@ -196,8 +225,17 @@ func whole(context.Context) (time.Duration, bool) { return 0, false }
 
 func (r *Router) decide(ctx context.Context, q policy.Request, partition uint16, epoch uint64) (policy.Decision, error) {
 	d, err := r.cfg.Home.Check(ctx, q)
+	if errors.Is(err, policy.ErrUnavailable) && !r.cfg.Lease.Holds(partition) && r.begun(partition) {
+		d, err = r.cfg.Fallback.Leaseless(ctx, q)
+	}
 	d.Home, d.Epoch = r.cfg.Name, r.since(partition, epoch)
 	return d, err
+}
+
+// begun says whether this node is home by its view and was until its lease ended, if it did.
+func (r *Router) begun(partition uint16) bool {
+	v := r.cfg.Views.Current()
+	return v != nil && r.cfg.Tenant.Begun(partition, v.Table.Since[partition])
 }
 
 // since is the epoch that a decision was made under which began under an earlier one, and may have waited for a lease.
@@ -215,7 +253,7 @@ func (r *Router) Settle(ctx context.Context, s policy.Settlement) (policy.Settle
 		return policy.Settled{}, err
 	}
 	return route(ctx, r, partition, nil, whole,
-		func(ctx context.Context, _ uint64) (policy.Settled, error) { return r.cfg.Home.Settle(ctx, s) },
+		func(ctx context.Context, _ uint64) (policy.Settled, error) { return r.settle(ctx, s, partition) },
 		func(ctx context.Context, to Peer, epoch uint64) (policy.Settled, error) {
 			return to.Settle(ctx, s, epoch)
 		})
@@ -229,6 +267,14 @@ func (r *Router) SettleHere(ctx context.Context, s policy.Settlement, epoch uint
 	}
 	if _, err := r.asHome(ctx, partition, epoch); err != nil {
 		return policy.Settled{}, err
+	}
+	return r.settle(ctx, s, partition)
+}
+
+// settle settles once this node has all that the home before it had.
+func (r *Router) settle(ctx context.Context, s policy.Settlement, partition uint16) (policy.Settled, error) {
+	if !r.cfg.Lease.Wait(ctx, partition) {
+		return policy.Settled{}, fmt.Errorf("%w: the home of reservation %s has no lease", policy.ErrUnavailable, s.Reservation)
 	}
 	return r.cfg.Home.Settle(ctx, s)
 }
@@ -273,25 +319,29 @@ type placed interface {
 	policy.Decision | policy.Settled
 }
 
-// route answers here when this node is the home, else asks the home: once, and once more when the first
-// turns out not to be the home and knows better. It waits as long as patience says. asked is what came of asking once, if
-// somebody did already.
+const (
+	// routeTries bounds how many nodes are asked for one answer while homes change.
+	routeTries = 4
+	// turnWait is how long a node that is ahead of the home, or behind, lets it catch up.
+	turnWait = 5 * time.Millisecond
+)
+
+// route answers here when this node is the home, else asks the home; and again as long as the one that it asked turns out not
+// to be, or is gone and the view has changed. It waits as long as patience says. asked is what came of asking once, if somebody
+// did already.
 func route[T placed](ctx context.Context, r *Router, partition uint16, asked error, patience func(context.Context) (time.Duration, bool),
 	here func(context.Context, uint64) (T, error), there func(context.Context, Peer, uint64) (T, error),
 ) (T, error) {
 	var none, answer T
-	err, try := asked, 0
-	if asked != nil {
-		try = 1
-	}
-	for ; ; try++ {
-		if try > 0 {
-			moved := (*NotHomeError)(nil)
-			if !errors.As(err, &moved) || try > 1 {
-				return answer, err
+	err, epoch := asked, r.cfg.Views.Epoch()
+	for try := 0; ; try++ {
+		if err != nil {
+			again, wrong := r.elsewhere(ctx, err, epoch)
+			if wrong != nil {
+				return none, wrong
 			}
-			if err := r.cfg.Keeper.Adopt(moved.View); err != nil {
-				return none, fmt.Errorf("%w: learn the view of the node asked: %w", policy.ErrUnavailable, err)
+			if !again || try == routeTries {
+				return answer, err
 			}
 		}
 		v := r.cfg.Views.Current()
@@ -317,5 +367,21 @@ func route[T placed](ctx context.Context, r *Router, partition uint16, asked err
 		fctx, cancel := context.WithTimeout(ctx, wait) // the only timer of a forward
 		answer, err = there(fctx, r.cfg.Peers.Peer(home.Peer), v.Epoch)
 		cancel()
+		if epoch = v.Epoch; err == nil {
+			return answer, nil
+		}
 	}
+}
+
+// elsewhere says whether to ask again, after an error of whom the view of an epoch calls the home. Nothing was taken there, or its
+// time as home is over.
+func (r *Router) elsewhere(ctx context.Context, err error, epoch uint64) (again bool, wrong error) {
+	moved := (*NotHomeError)(nil)
+	if !errors.As(err, &moved) {
+		return errors.Is(err, ErrUnreachable) && r.cfg.Views.Epoch() > epoch, nil
+	}
+	if err := r.cfg.Keeper.Adopt(moved.View); err != nil {
+		return false, fmt.Errorf("%w: learn the view of the node asked: %w", policy.ErrUnavailable, err)
+	}
+	return r.cfg.Views.Epoch() > epoch || wait(ctx, turnWait), nil
 }

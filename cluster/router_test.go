@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,106 +11,6 @@ import (
 
 	"github.com/weir-cluster/weir/policy"
 )
-
-const routerPolicy = `
-version: 1
-domains:
-  d:
-    account: [user]
-    limits:
-      - {name: rpm, key: [user], algorithm: token_bucket, rate: 60/min}
-`
-
-// fakeHome decides that it was asked.
-type fakeHome struct{ err error }
-
-func (h fakeHome) Check(context.Context, policy.Request) (policy.Decision, error) {
-	return policy.Decision{Verdict: policy.Allow, Reason: policy.OK}, h.err
-}
-
-func (h fakeHome) Try(_ *policy.Request, d *policy.Decision) (bool, error) {
-	*d = policy.Decision{Verdict: policy.Allow, Reason: policy.OK, Message: "at once"}
-	return true, h.err
-}
-
-func (h fakeHome) Settle(context.Context, policy.Settlement) (policy.Settled, error) {
-	return policy.Settled{Final: true}, h.err
-}
-
-// fakeFallback records for how many nodes it was asked.
-type fakeFallback struct{ nodes []int }
-
-func (f *fakeFallback) Check(ctx context.Context, _ policy.Request, nodes int) (policy.Decision, error) {
-	if ctx.Err() != nil {
-		return policy.Decision{}, ctx.Err()
-	}
-	f.nodes = append(f.nodes, nodes)
-	return policy.Decision{Verdict: policy.Allow, Reason: policy.FallbackShare}, nil
-}
-
-// fakePeer answers with a func; the other calls are not used here.
-type fakePeer struct {
-	Peer
-	check func(epoch uint64) (policy.Decision, error)
-}
-
-func (p fakePeer) Check(_ context.Context, _ policy.Request, epoch uint64) (policy.Decision, error) {
-	return p.check(epoch)
-}
-
-type fakePeers map[string]fakePeer
-
-func (p fakePeers) Peer(address string) Peer { return p[address] }
-
-// noPolicies is a keeper's store that learns nothing.
-type noPolicies struct{}
-
-func (noPolicies) Revision() (revision, version uint64) { return 1, 1 }
-func (noPolicies) State(uint64) []byte                  { return nil }
-func (noPolicies) Learn([]byte) error                   { return nil }
-func (noPolicies) Changed() <-chan struct{}             { return nil }
-
-// routed is a router of node a under a view of a and b, with everything around it to look at.
-type routed struct {
-	*Router
-	views    *Views
-	fallback *fakeFallback
-}
-
-func newRouted(t *testing.T, peers Peers, homeErr error) routed {
-	t.Helper()
-	p, err := policy.Parse("test", []byte(routerPolicy))
-	if err != nil {
-		t.Fatal(err)
-	}
-	views, fallback := NewViews(nil), &fakeFallback{}
-	if _, err := views.Learn(grown(t, nil, sighted("a", "1"), sighted("b", "2"))); err != nil {
-		t.Fatal(err)
-	}
-	keeper := &Keeper{Views: views, Policies: noPolicies{}, Peers: peers, Logger: slog.New(slog.DiscardHandler)}
-	r := NewRouter(RouterConfig{
-		Name: "a", Boot: "1", Views: views, Keeper: keeper, Peers: peers, Policy: func() *policy.Policy { return p },
-		Home: fakeHome{homeErr}, Fallback: fallback, ForwardTimeout: time.Second,
-	})
-	return routed{r, views, fallback}
-}
-
-// of returns a request whose account is at home at the named member.
-func (r routed) of(t *testing.T, member string) policy.Request {
-	t.Helper()
-	for i := range 1000 {
-		q := policy.Request{Domain: "d", Attributes: []policy.Attribute{{Name: "user", Value: fmt.Sprint("u", i)}}}
-		account, err := r.cfg.Policy().Account(q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if m, _ := r.views.Current().Home(account.Partition); m.Name == member {
-			return q
-		}
-	}
-	t.Fatalf("no account of %s", member)
-	return policy.Request{}
-}
 
 func TestTheHomeDecidesHere(t *testing.T) {
 	r := newRouted(t, fakePeers{}, nil)
@@ -147,14 +46,27 @@ func TestANewerViewOfTheWrongHomeIsLearntAndFollowed(t *testing.T) {
 	}
 }
 
-func TestARefusalToBeHomeIsAskedTwiceAtMost(t *testing.T) {
+func TestAHomeThatIsGoneIsFollowedByTheNewOne(t *testing.T) {
+	var r routed
+	r = newRouted(t, fakePeers{"b:7947": {check: func(uint64) (policy.Decision, error) {
+		if _, err := r.views.Learn(grown(t, r.views.Current(), sighted("a", "1"))); err != nil { // b is gone
+			t.Error(err)
+		}
+		return policy.Decision{}, ErrUnreachable
+	}}}, nil)
+	if d, err := r.Check(t.Context(), r.of(t, "b")); err != nil || d.Home != "a" || d.Epoch != 2 || d.Reason != policy.OK {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+func TestARefusalToBeHomeIsAskedAFewTimesAtMost(t *testing.T) {
 	asked := 0
 	r := newRouted(t, fakePeers{"b:7947": {check: func(uint64) (policy.Decision, error) {
 		asked++
 		return policy.Decision{}, &NotHomeError{}
 	}}}, nil)
 	d, err := r.Check(t.Context(), r.of(t, "b"))
-	if err != nil || d.Reason != policy.FallbackShare || asked != 2 {
+	if err != nil || d.Reason != policy.FallbackShare || asked != routeTries {
 		t.Errorf("%+v, %v, asked %d times", d, err, asked)
 	}
 }
@@ -455,14 +367,13 @@ func TestResumeGoesOnFromWhatWasHeard(t *testing.T) {
 	}
 }
 
-// A retry was had: a second refusal is not followed by a third question.
-func TestResumeAsksOnceMoreAtMost(t *testing.T) {
+func TestResumeAsksAFewTimesMoreAtMost(t *testing.T) {
 	asked := 0
 	r := newRouted(t, fakePeers{"b:7947": {check: func(uint64) (policy.Decision, error) {
 		asked++
 		return policy.Decision{}, &NotHomeError{}
 	}}}, nil)
-	if d, err := r.Resume(t.Context(), r.of(t, "b"), &NotHomeError{}); err != nil || d.Reason != policy.FallbackShare || asked != 1 {
+	if d, err := r.Resume(t.Context(), r.of(t, "b"), &NotHomeError{}); err != nil || d.Reason != policy.FallbackShare || asked != routeTries {
 		t.Errorf("%+v, %v, asked %d times", d, err, asked)
 	}
 	gone, leave := context.WithCancel(t.Context())

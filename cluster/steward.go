@@ -2,13 +2,10 @@ package cluster
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
-
-	"github.com/weir-cluster/weir/ring"
 )
 
 // Quorum is the Raft group as the cluster needs it.
@@ -28,9 +25,13 @@ type Voters interface {
 	Founded() bool
 	// Found starts a group of the given members, of which this node must be one.
 	Found(ctx context.Context, members []Member) error
-	// Servers returns the ids of the present voters, by member name.
-	Servers() (map[string]string, error)
-	// Add makes a member a voter; Remove ends the vote of a server id. Only the leader can.
+	// Electorate returns the server ids, by member name, of who votes, and of who follows the log without a vote.
+	Electorate() (voters, staged map[string]string, err error)
+	// Committed returns how far this node knows the log to be agreed, and has it.
+	Committed() uint64
+	// Stage has a member follow the log without a vote. Add makes it a voter; Remove strikes a server id off, with or
+	// without a vote. Only the leader can.
+	Stage(ctx context.Context, server, name string) error
 	Add(ctx context.Context, m Member) error
 	Remove(ctx context.Context, server string) error
 }
@@ -39,6 +40,10 @@ type Voters interface {
 type Leases interface {
 	// Ended says whether the lease of a process has surely ended.
 	Ended(name, boot string) bool
+	// Settled says whether everybody has begun what the newest view gives it.
+	Settled() bool
+	// Ready returns the partitions of the newest view whose next home has copied all.
+	Ready() []uint16
 	// Spread brings a new view to the nodes, and those it names the right to decide by it.
 	Spread(ctx context.Context, v *View)
 }
@@ -72,26 +77,37 @@ const (
 	remindEvery = 10 * time.Second
 )
 
+// office is what a steward remembers while its node leads; the next leader begins with nothing.
+type office struct {
+	at       time.Time     // of this look, by the ticker's monotone clock
+	up       time.Duration // how long this node runs
+	leading  time.Duration // how long it leads
+	arrivals arrivals
+	flaps    flaps
+	pace     pace
+	polls    polls
+}
+
 // Run acts until ctx ends.
 func (s *Steward) Run(ctx context.Context) error {
 	tick := time.NewTicker(stewardEvery)
 	defer tick.Stop()
-	var up, leading time.Duration
+	var o office
 	var trouble reminder
 	for {
 		select {
-		case <-tick.C:
+		case o.at = <-tick.C:
 		case <-ctx.Done():
 			return nil
 		}
-		up += stewardEvery
+		o.up += stewardEvery
 		err := s.found(ctx)
 		s.say()
 		if s.Quorum.Leading() {
-			leading += stewardEvery
-			err = errors.Join(err, s.plan(ctx, up, leading), s.enrol(ctx))
+			o.leading += stewardEvery
+			err = errors.Join(err, s.plan(ctx, &o), s.enrol(ctx, &o))
 		} else {
-			leading = 0
+			o = office{up: o.up}
 		}
 		if ctx.Err() == nil {
 			trouble.log(s.Logger, err)
@@ -116,13 +132,15 @@ func (r *reminder) log(to *slog.Logger, err error) {
 	}
 }
 
-// say spreads this node's part in the Raft group, for those outside it.
+// say spreads this node's part in the Raft group, for those outside it, and how far it has the log while it has no vote yet.
 func (s *Steward) say() {
 	leading, founded := s.Quorum.Leading(), s.Voters.Founded()
-	servers, err := s.Voters.Servers()
+	voters, staged, err := s.Voters.Electorate()
 	s.Gossip.Say(func(m *Sighting) {
-		_, votes := servers[m.Name]
-		m.Leading, m.Founded, m.Votes = leading, founded, votes && err == nil
+		m.Leading, m.Founded, m.Votes, m.Log = leading, founded, err == nil && voters[m.Name] == m.Server, 0
+		if err == nil && staged[m.Name] == m.Server {
+			m.Log = s.Voters.Committed()
+		}
 	})
 }
 
@@ -158,141 +176,4 @@ func (s *Steward) found(ctx context.Context) error {
 	}
 	s.Logger.Info("found the cluster", "nodes", seen, "voters", len(founders))
 	return s.Voters.Found(ctx, founders)
-}
-
-// plan brings the view in step with who is alive. up is how long this node runs, leading how long it leads.
-func (s *Steward) plan(ctx context.Context, up, leading time.Duration) error {
-	alive := s.Gossip.Alive()
-	last := s.Views.Current()
-	if last == nil && len(alive) < s.Gossip.Self().Expect && leading < foundWait {
-		return nil
-	}
-	if last != nil && up < settleWait && unseen(last, alive) {
-		return nil
-	}
-	next, err := nextView(last, alive, s.Leases.Ended)
-	if err != nil || next == nil {
-		return err
-	}
-	command, err := encodeChange(next.Epoch-1, next)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, actTimeout)
-	defer cancel()
-	reply, err := s.Quorum.Propose(ctx, machine, command)
-	if err != nil {
-		return err
-	}
-	if err := changeReply(reply); err != nil {
-		if errors.Is(err, errStale) {
-			return nil // planned anew at the next tick
-		}
-		return err
-	}
-	s.Logger.Info("view changed", "epoch", next.Epoch, "roster", len(next.Roster), "alive", len(alive))
-	s.Leases.Spread(ctx, next)
-	return nil
-}
-
-// unseen says whether a member that serves is not among those alive.
-func unseen(v *View, alive []Sighting) bool {
-	seen := make(map[string]bool, len(alive))
-	for _, m := range alive {
-		seen[m.Name] = true
-	}
-	for _, m := range v.Roster {
-		if m.Standing != ring.Absent && !seen[m.Name] {
-			return true
-		}
-	}
-	return false
-}
-
-// nextView returns the view that fits who is alive, or nil when last does. ended says whether a process's lease has surely
-// ended: what it was home of goes to others only then, or when it leaves by itself.
-func nextView(last *View, alive []Sighting, ended func(name, boot string) bool) (*View, error) {
-	next, roster, changed, err := enter(last, alive, ended)
-	if err != nil || !changed {
-		return nil, err
-	}
-	var table *ring.Table
-	if last != nil {
-		table = last.Table
-	}
-	if next.Table, err = ring.Plan(table, roster, next.Epoch); err != nil {
-		return nil, fmt.Errorf("plan the owner table: %w", err)
-	}
-	return next, nil
-}
-
-// enter returns the next view without its table, the roster as the planner wants it, and whether anything
-// is new. Nobody is ever struck off the roster here: absence is a standing.
-func enter(last *View, alive []Sighting, ended func(name, boot string) bool) (*View, []ring.Member, bool, error) {
-	next := &View{Epoch: 1}
-	if last != nil {
-		next = &View{Epoch: last.Epoch + 1, Cluster: last.Cluster, Secret: last.Secret, Roster: append([]Member(nil), last.Roster...)}
-	} else {
-		if _, err := rand.Read(next.Secret[:]); err != nil {
-			return nil, nil, false, fmt.Errorf("draw the cluster's secret: %w", err)
-		}
-		next.Cluster = rand.Text()
-	}
-	changed := last == nil
-	seen := make(map[string]Sighting, len(alive))
-	serving := 0
-	for _, m := range alive {
-		seen[m.Name] = m
-		if next.Find(m.Name) < 0 {
-			next.Roster = append(next.Roster, Member{Name: m.Name})
-		}
-		if !m.Leaving {
-			serving++
-		}
-	}
-	roster := make([]ring.Member, len(next.Roster))
-	for i, was := range next.Roster {
-		now := was
-		now.Standing = ring.Absent
-		m, ok := seen[was.Name]
-		if ok {
-			now = m.Member
-		}
-		if ok && !m.Leaving {
-			now.Standing = ring.Steady
-		}
-		if was.Standing == ring.Steady && (!ok || m.Boot != was.Boot) && !ended(was.Name, was.Boot) {
-			now = was // it may decide still
-		}
-		roster[i] = ring.Member{Name: now.Name, Zone: now.Zone, Standing: now.Standing}
-		if now.Standing == ring.Steady && (was.Standing == ring.Absent || was.Boot != now.Boot) {
-			roster[i].Standing = ring.Joined // it brings no state
-		}
-		changed = changed || now != was
-		next.Roster[i] = now
-	}
-	return next, roster, changed && serving > 0, nil // when everybody leaves nobody could take over
-}
-
-// enrol keeps the number of voters, one change at a time.
-func (s *Steward) enrol(ctx context.Context) error {
-	servers, err := s.Voters.Servers()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, actTimeout)
-	defer cancel()
-	for _, m := range s.Gossip.Alive() {
-		id, votes := servers[m.Name]
-		switch {
-		case m.Leaving || !m.Voter || (votes && id == m.Server):
-		case votes: // the node lost its disk and came back as a new server
-			s.Logger.Info("voter replaced", "member", m.Name, "server", m.Server)
-			return s.Voters.Remove(ctx, id)
-		case len(servers) < s.VotersMax:
-			s.Logger.Info("voter added", "member", m.Name, "server", m.Server)
-			return s.Voters.Add(ctx, m.Member)
-		}
-	}
-	return nil
 }

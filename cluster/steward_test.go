@@ -40,12 +40,11 @@ func TestARestartedMemberBringsNoState(t *testing.T) {
 	next := grown(t, v, a, sighted("b", "3"))
 	for p := range uint16(ring.Partitions) {
 		was, _ := v.Home(p)
-		if was.Name == "b" && next.Table.Since[p] != next.Epoch {
-			t.Fatalf("partition %d of the restarted member counts as kept since %d", p, next.Table.Since[p])
+		is, _ := next.Home(p)
+		deputy, _ := next.Deputy(p)
+		if is.Name != "a" || deputy.Name != "b" || was.Name == "b" && next.Table.Since[p] != next.Epoch {
+			t.Fatalf("partition %d of %s went to %s since %d, deputy %s", p, was.Name, is.Name, next.Table.Since[p], deputy.Name)
 		}
-	}
-	if n := homes(next); n["a"]+n["b"] != ring.Partitions || n["b"] == 0 {
-		t.Errorf("homes %v", n)
 	}
 }
 
@@ -73,11 +72,52 @@ func TestANewAddressMovesNothing(t *testing.T) {
 	}
 }
 
-func TestAJoinTakesItsShare(t *testing.T) {
+func TestANewcomerIsHomeOfNothingAtFirst(t *testing.T) {
 	a, b, c := sighted("a", "1"), sighted("b", "2"), sighted("c", "3")
-	v := grown(t, grown(t, nil, a, b), a, b, c)
-	if n := homes(v); n["c"] < ring.Partitions/4 || n["c"] > ring.Partitions*5/12 {
-		t.Errorf("homes %v, want about a third each", n)
+	was := grown(t, nil, a, b)
+	v := grown(t, was, a, b, c)
+	if v.Table.Homes != was.Table.Homes || v.Table.Moving() > 0 || !v.Roster[2].Joining || v.Roster[2].Standing != ring.Steady {
+		t.Errorf("homes %v, %d partitions move, %+v", homes(v), v.Table.Moving(), v.Roster[2])
+	}
+	if was.Roster[0].Joining || v.Roster[1].Joining {
+		t.Errorf("who founded the cluster, or was there before, is not joining: %+v", v.Roster)
+	}
+}
+
+func TestALeavingHomeWhoseDeputyIsLostStaysUntilAnotherHasCopied(t *testing.T) {
+	a, b, c := sighted("a", "1"), sighted("b", "2"), sighted("c", "3")
+	v := grown(t, nil, a, b, c)
+	a.Leaving = true
+	next, err := nextView(v, []Sighting{a, c}, func(string, string) bool { return false }) // b may be lost
+	if err != nil || next == nil {
+		t.Fatal(next, err)
+	}
+	kept := 0
+	for p := range uint16(ring.Partitions) {
+		was, _ := v.Home(p)
+		is, _ := next.Home(p)
+		deputy, _ := v.Deputy(p)
+		to, moves := next.Next(p)
+		switch {
+		case was.Name != "a" && is.Name != was.Name, was.Name == "a" && deputy.Name == "c" && is.Name != "c":
+			t.Fatalf("partition %d of %s, deputy %s, went to %s", p, was.Name, deputy.Name, is.Name)
+		case is.Name == "a":
+			kept++
+			if moves && to.Name != "c" {
+				t.Fatalf("partition %d moves to %s", p, to.Name)
+			}
+		}
+	}
+	if i := next.Find("a"); kept == 0 || next.Table.Moving() != min(kept, moveBatch) || next.Roster[i].Standing != ring.Leaving {
+		t.Errorf("%d partitions stayed, %d move, %+v", kept, next.Table.Moving(), next.Roster[i])
+	}
+}
+
+func TestAWeightIsTakenIntoTheView(t *testing.T) {
+	a, b := sighted("a", "1"), sighted("b", "1")
+	a.Weight = 3
+	if n := homes(grown(t, nil, a, b)); n["a"] != 3072 || n["b"] != 1024 {
+		t.Errorf("homes %v", n)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/weir-cluster/weir/ring"
 )
@@ -22,9 +23,14 @@ type Member struct {
 	Zone    string `json:"z,omitempty"`
 	Voter   bool   `json:"v,omitempty"` // willing to vote in the Raft group
 	Leaving bool   `json:"l,omitempty"` // wants to own nothing any more
+	Weight  uint8  `json:"w,omitempty"` // its share of the partitions, compared with the others'; 0 counts as 1
 
-	// Standing is what the view says of the member; gossip does not set it.
+	// Standing is what the view says of the member; gossip does not set it. It is Absent, Steady, or Leaving while it is home of
+	// something still.
 	Standing ring.Standing `json:"st,omitempty"`
+	// Joining says that not all of the roster may have heard of the member yet, so that they count without it: its own share
+	// of a limit is none. The view sets it.
+	Joining bool `json:"j,omitempty"`
 }
 
 // View is what the cluster agreed on: who is in it, and which node is home of which partition. Views are
@@ -33,7 +39,7 @@ type View struct {
 	Epoch   uint64
 	Cluster string   // minted with the first view; nodes of another cluster are refused
 	Secret  [16]byte // of the bucket hash; known to nodes only
-	Roster  []Member // grows at its end; the table's indexes point into it
+	Roster  []Member // the table's indexes point into it
 	Table   *ring.Table
 }
 
@@ -42,6 +48,9 @@ func (v *View) Home(partition uint16) (Member, bool) { return v.at(v.Table.Homes
 
 // Deputy returns the member that takes over when the home is lost, and whether there is one.
 func (v *View) Deputy(partition uint16) (Member, bool) { return v.at(v.Table.Deputies[partition]) }
+
+// Next returns the member that a planned move brings the partition to once it has copied all, and whether there is one.
+func (v *View) Next(partition uint16) (Member, bool) { return v.at(v.Table.Nexts[partition]) }
 
 func (v *View) at(i uint16) (Member, bool) {
 	if int(i) >= len(v.Roster) {
@@ -69,7 +78,9 @@ type viewWire struct {
 	Roster   []Member `json:"roster"`
 	Homes    string   `json:"homes"`
 	Deputies string   `json:"deputies"`
+	Nexts    string   `json:"nexts,omitempty"` // absent: no partition moves
 	Since    string   `json:"since"`
+	Priors   string   `json:"priors,omitempty"` // absent: no tenure has one before it
 }
 
 // Encode returns the view as bytes that DecodeView reads.
@@ -77,6 +88,12 @@ func (v *View) Encode() []byte {
 	w := viewWire{
 		Epoch: v.Epoch, Cluster: v.Cluster, Secret: v.Secret[:], Roster: v.Roster,
 		Homes: pack16(v.Table.Homes[:]), Deputies: pack16(v.Table.Deputies[:]), Since: pack64(v.Table.Since[:]),
+	}
+	if v.Table.Moving() > 0 {
+		w.Nexts = pack16(v.Table.Nexts[:])
+	}
+	if v.Table.Priors != [ring.Partitions]uint64{} {
+		w.Priors = pack64(v.Table.Priors[:])
 	}
 	b, err := json.Marshal(w)
 	if err != nil {
@@ -96,15 +113,24 @@ func DecodeView(b []byte) (*View, error) {
 		return nil, fmt.Errorf("decode view: epoch %d, %d members, secret of %d bytes", w.Epoch, len(w.Roster), len(w.Secret))
 	}
 	copy(v.Secret[:], w.Secret)
+	if w.Nexts == "" {
+		w.Nexts = pack16(slices.Repeat([]uint16{ring.None}, ring.Partitions))
+	}
 	for _, part := range []struct {
 		text string
 		out  []uint16
-	}{{w.Homes, v.Table.Homes[:]}, {w.Deputies, v.Table.Deputies[:]}} {
+	}{{w.Homes, v.Table.Homes[:]}, {w.Deputies, v.Table.Deputies[:]}, {w.Nexts, v.Table.Nexts[:]}} {
 		if err := unpack16(part.text, part.out, len(w.Roster)); err != nil {
 			return nil, fmt.Errorf("decode view: %w", err)
 		}
 	}
 	if err := unpack64(w.Since, v.Table.Since[:]); err != nil {
+		return nil, fmt.Errorf("decode view: %w", err)
+	}
+	if w.Priors == "" {
+		return v, nil
+	}
+	if err := unpack64(w.Priors, v.Table.Priors[:]); err != nil {
 		return nil, fmt.Errorf("decode view: %w", err)
 	}
 	return v, nil

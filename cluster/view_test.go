@@ -14,6 +14,15 @@ func sighted(name, boot string) Sighting {
 	return Sighting{Member: Member{Name: name, Boot: boot, Server: name + "/s", Peer: name + ":7947", Voter: true}}
 }
 
+// nextView returns the view that fits who is alive, newcomers let in at once, or nil when last does.
+func nextView(last *View, alive []Sighting, ended func(name, boot string) bool) (*View, error) {
+	e, err := enter(last, alive, ended, func(string) bool { return false })
+	if err != nil || !e.urgent && len(e.newcomers) == 0 {
+		return nil, err
+	}
+	return e.planned(last, ring.Moves{Batch: moveBatch})
+}
+
 // grown returns the view that follows last when exactly these are alive, and fails if nothing changes.
 func grown(t *testing.T, last *View, alive ...Sighting) *View {
 	t.Helper()
@@ -37,23 +46,48 @@ func homes(v *View) map[string]int {
 
 func TestViewSurvivesItsEncoding(t *testing.T) {
 	v := grown(t, nil, sighted("a", "1"), sighted("b", "2"), sighted("c", "3"))
+	v = grown(t, v, sighted("a", "1"), sighted("c", "3"))
+	v.Table.Nexts[7], v.Roster[1].Weight, v.Roster[1].Joining = 0, 3, true
 	got, err := DecodeView(v.Encode())
 	if err != nil {
 		t.Fatal(err)
+	}
+	if next, ok := got.Next(7); !ok || next.Name != "a" || got.Table.Priors == [ring.Partitions]uint64{} {
+		t.Errorf("next home %+v, %t; tenures before %d", next, ok, got.Table.Priors[:3])
+	}
+	if _, ok := got.Next(8); ok {
+		t.Error("partition 8 moves")
 	}
 	if got.Epoch != v.Epoch || got.Cluster != v.Cluster || got.Secret != v.Secret || *got.Table != *v.Table || len(got.Roster) != 3 || got.Roster[1] != v.Roster[1] {
 		t.Errorf("decoded %+v, want %+v", got.Roster, v.Roster)
 	}
 }
 
+// A log, a snapshot or a node of a version without planned moves has views without these columns.
+func TestAViewWithoutMovesDecodes(t *testing.T) {
+	text := string(grown(t, nil, sighted("a", "1"), sighted("b", "2")).Encode())
+	if strings.Contains(text, "nexts") || strings.Contains(text, "priors") {
+		t.Error("columns without content are written")
+	}
+	v, err := DecodeView([]byte(text))
+	if err != nil || v.Table.Moving() > 0 || v.Table.Priors != [ring.Partitions]uint64{} {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestDecodeViewRefusesWhatIsNotWhole(t *testing.T) {
-	whole := string(grown(t, nil, sighted("a", "1")).Encode())
+	v := grown(t, nil, sighted("a", "1"), sighted("b", "1"))
+	v.Table.Nexts[0], v.Table.Priors[0] = 1, 1
+	whole := string(v.Encode())
 	for name, text := range map[string]string{
 		"empty":          "",
 		"not JSON":       "{",
 		"no epoch":       strings.Replace(whole, `"epoch":1`, `"epoch":0`, 1),
 		"short secret":   strings.Replace(whole, `"secret":"`, `"secret":"AAAA","x":"`, 1),
 		"short table":    strings.Replace(whole, `"homes":"`, `"homes":"AAAA","x":"`, 1),
+		"short nexts":    strings.Replace(whole, `"nexts":"`, `"nexts":"AAAA","x":"`, 1),
+		"short priors":   strings.Replace(whole, `"priors":"`, `"priors":"AAAA","x":"`, 1),
+		"unknown next":   strings.Replace(whole, `"nexts":"AQ`, `"nexts":"Ag`, 1),
 		"unknown member": strings.Replace(whole, `"roster":[`, `"roster":[],"x":[`, 1),
 	} {
 		if _, err := DecodeView([]byte(text)); err == nil {
@@ -68,6 +102,8 @@ func FuzzDecodeView(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(next.Encode())
+	next.Table.Nexts[3], next.Table.Priors[3] = 1, 1
+	f.Add(next.Encode())
 	f.Add([]byte(`{"epoch":1}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		v, err := DecodeView(b)
@@ -81,6 +117,7 @@ func FuzzDecodeView(f *testing.F) {
 		for p := range uint16(ring.Partitions) {
 			v.Home(p)
 			v.Deputy(p)
+			v.Next(p)
 		}
 	})
 }

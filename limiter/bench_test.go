@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -67,22 +68,35 @@ func (f *flatTable) take(p uint16, k Key, now int64) {
 	}
 }
 
-// BenchmarkTakeAgainstFloor takes turns between the store and the floor, so that both have the machine as it is.
+// BenchmarkTakeAgainstFloor takes turns between the store and the floor, so that both have the machine as it is. Where the
+// partitions are tracked, the changes are shipped every 100,000 takes, outside of what is measured.
 func BenchmarkTakeAgainstFloor(b *testing.B) {
 	start := time.Now().UnixNano()
 	limit := &Limit{Algorithm: TokenBucket, Count: 60, Period: time.Hour, Burst: 1 << 30}
-	for _, keys := range []uint64{1_000, 1_000_000} {
-		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
+	for _, name := range []string{"keys=1000", "keys=1000000", "tracked/keys=1000", "tracked/keys=1000000"} {
+		keys := uint64(1000)
+		if strings.HasSuffix(name, "000000") {
+			keys = 1_000_000
+		}
+		b.Run(name, func(b *testing.B) {
 			s, h := warmStore(keys, limit, start)
+			for p := range uint16(partitions) {
+				if strings.HasPrefix(name, "tracked") {
+					s.Track(p, 1)
+				}
+			}
 			f := newFloor(s)
 			var room [20]byte
 			for i := range keys {
 				f.take(0, h.Key(keyText(&room, i)), start)
 			}
 			var ours, floors time.Duration
+			var due []uint16
 			i, n := uint64(0), 0
-			b.ReportAllocs()
 			for b.Loop() {
+				if n%100_000 == 0 {
+					due = shipAll(s, due[:0], start)
+				}
 				i += 7919
 				k := i
 				began := time.Now()
@@ -107,6 +121,64 @@ func BenchmarkTakeAgainstFloor(b *testing.B) {
 			b.ReportMetric(float64(ours)/float64(floors), "x-floor")
 		})
 	}
+}
+
+// shipAll takes all changes, as a home does every 100 ms.
+func shipAll(s *Store, due []uint16, now int64) []uint16 {
+	due = s.Due(due)
+	for _, p := range due {
+		for more := true; more; {
+			_, more = s.Changes(p, now, 1<<16)
+		}
+	}
+	return due
+}
+
+// BenchmarkChanges ships 12 changes of each partition, of 244 buckets, and applies them; it reports what one of them takes.
+func BenchmarkChanges(b *testing.B) {
+	start := time.Now().UnixNano()
+	limit := &Limit{Algorithm: TokenBucket, Count: 60, Period: time.Hour, Burst: 1 << 30}
+	s, h := warmStore(1_000_000, limit, start)
+	deputy := NewStore(DefaultConfig())
+	for p := range uint16(partitions) {
+		s.Track(p, 1)
+	}
+	var made, applied time.Duration
+	var due []uint16
+	n, bytes, i := 0, 0, uint64(0)
+	ship := func() {
+		due = s.Due(due[:0])
+		for _, p := range due {
+			for more := true; more; {
+				began := time.Now()
+				var chunk []byte
+				chunk, more = s.Changes(p, start, 1<<16)
+				turn := time.Now()
+				if err := deputy.Restore(p, start, 0, chunk); err != nil {
+					b.Fatal(err)
+				}
+				applied += time.Since(turn)
+				made += turn.Sub(began)
+				bytes += len(chunk)
+			}
+		}
+	}
+	ship()
+	made, applied, bytes = 0, 0, 0
+	var room [20]byte
+	for b.Loop() {
+		for range 12 * partitions {
+			i += 7919
+			k := i % 1_000_000
+			takes := [1]Take{{Key: h.Key(keyText(&room, k)), Limit: limit, Cost: 1}}
+			s.Take(uint16(k%partitions), start, takes[:])
+		}
+		ship()
+		n += 12 * partitions
+	}
+	b.ReportMetric(float64(made)/float64(n), "make-ns")
+	b.ReportMetric(float64(applied)/float64(n), "apply-ns")
+	b.ReportMetric(float64(bytes)/float64(n), "B/change")
 }
 
 func BenchmarkTake(b *testing.B) {

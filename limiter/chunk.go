@@ -12,21 +12,45 @@ var ErrChunk = errors.New("invalid chunk")
 
 // A chunk is, all numbers unsigned varints but where bytes are said:
 //
-//	version byte, sequence, number, 0 or 1 + how long ago the partition lost its state
+//	version byte, sequence, number
+//	0 or 1 + how long ago the partition lost its state, 0 or 1 + how long ago it was inherited
+//	scope byte; if it says so, the 8 + 4 bytes of the key that the chunk begins behind
 //	of each bucket: 8 + 4 bytes of the key, its kind (a byte), and
 //	  tokens  ns until the debt is earned, fraction
 //	  window  when it ends in Unix ms, units: a window's end is its name, the same for every node; all else is by age
 //	  runs    how many, of each: ns until it ends less that of the one before, 2 * units + 1 if it is a slot's, its 16 bytes
-//	  more    runs that belong to the bucket that the chunk before ended with
+//	  gone    nothing: there is no such bucket any more
 //
-// Buckets are in the order of their places and then of hi. There is one way to write a chunk, and others are refused.
-const chunkVersion = 1
+// Buckets are in the order of their spots. There is one way to write a chunk, and others are refused.
+const chunkVersion = 2
 
-const more = runs + 1
+const gone = runs + 1
+
+// The scope of a chunk: a stretch of the partition, where what it does not name is gone; or, 0, only what it names.
+const (
+	covers = 1 << iota // a stretch: from the first spot, to its last bucket's
+	behind             // not from the first, but from behind a key
+	onward             // to the end
+)
+
+// spot is where a bucket stands in the order of chunks, which is that of the table's pages.
+type spot struct {
+	place uint64
+	hi    uint32
+}
+
+func (s spot) before(o spot) bool { return s.place < o.place || s.place == o.place && s.hi < o.hi }
+
+func (k Key) spot() spot { return spot{k.place(), uint32(k.Hi)} }
+
+func (e *entry) spot() spot { return spot{place(e.lo, e.hi), e.hi} }
 
 type chunk struct {
 	sequence, number uint64
 	coldAge          uint64 // + 1; 0 for a partition that is not cold
+	inheritedAge     uint64 // the same
+	scope            byte
+	behind           Key
 	records          []record
 }
 
@@ -39,27 +63,33 @@ type record struct {
 	runs []run  // ends is relative
 }
 
-func (r *record) place() uint64 { return place(r.lo, r.hi) }
+func (r *record) key() Key { return Key{Hi: uint64(r.hi), Lo: r.lo} }
 
-// follows says whether a key comes after another one.
-func follows(place uint64, hi uint32, otherPlace uint64, otherHi uint32) bool {
-	return place > otherPlace || place == otherPlace && hi > otherHi
+func appendKey(b []byte, lo uint64, hi uint32) []byte {
+	return binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint64(b, lo), hi)
 }
 
-func (c *chunk) appendHead(b []byte) []byte {
+// appendHead writes all but the records, and returns where it wrote the scope.
+func (c *chunk) appendHead(b []byte) (out []byte, scope int) {
 	b = append(b, chunkVersion)
-	b = binary.AppendUvarint(b, c.sequence)
-	b = binary.AppendUvarint(b, c.number)
-	return binary.AppendUvarint(b, c.coldAge)
+	for _, n := range [...]uint64{c.sequence, c.number, c.coldAge, c.inheritedAge} {
+		b = binary.AppendUvarint(b, n)
+	}
+	scope = len(b)
+	if b = append(b, c.scope); c.scope&behind != 0 {
+		b = appendKey(b, c.behind.Lo, uint32(c.behind.Hi))
+	}
+	return b, scope
 }
 
 func (r *record) append(b []byte) []byte {
-	b = binary.LittleEndian.AppendUint64(b, r.lo)
-	b = binary.LittleEndian.AppendUint32(b, r.hi)
-	b = append(b, byte(r.kind))
-	if r.kind < runs {
+	b = append(appendKey(b, r.lo, r.hi), byte(r.kind))
+	switch r.kind {
+	case tokens, window:
 		b = binary.AppendUvarint(b, r.ends)
 		return binary.AppendUvarint(b, r.low)
+	case gone:
+		return b
 	}
 	b = binary.AppendUvarint(b, uint64(len(r.runs)))
 	before := int64(0)
@@ -83,19 +113,21 @@ func decodeChunk(b []byte) (c chunk, err error) {
 		return c, fmt.Errorf("%w: not version %d", ErrChunk, chunkVersion)
 	}
 	r := &chunkReader{rest: b[1:]}
-	c.sequence, c.number, c.coldAge = r.number(1<<64-1), r.number(1<<32-1), r.number(momentMax)
-	for len(r.rest) > 0 && !r.bad {
-		n := r.record()
-		if i := len(c.records); i > 0 && !r.bad {
-			o := &c.records[i-1]
-			r.bad = n.kind == more || !follows(n.place(), n.hi, o.place(), o.hi)
-		}
-		c.records = append(c.records, n)
+	c.sequence, c.number, c.coldAge, c.inheritedAge = r.number(1<<64-1), r.number(momentMax), r.number(momentMax), r.number(momentMax)
+	if c.scope = r.bytes(1)[0]; c.scope&behind != 0 {
+		c.behind = r.key()
 	}
-	if r.bad {
+	r.bad = r.bad || c.scope >= onward<<1 || c.scope != 0 && c.scope&covers == 0
+	for last := c.behind.spot(); len(r.rest) > 0 && !r.bad; {
+		n := r.record()
+		at := n.key().spot()
+		r.bad = r.bad || n.kind == gone && c.scope != 0 || !last.before(at) && (len(c.records) > 0 || c.scope&behind != 0)
+		c.records, last = append(c.records, n), at
+	}
+	if r.bad || c.scope != 0 && c.scope&onward == 0 && len(c.records) == 0 {
 		return chunk{}, fmt.Errorf("%w: bad record %d", ErrChunk, len(c.records))
 	}
-	again := c.appendHead(make([]byte, 0, len(b)))
+	again, _ := c.appendHead(make([]byte, 0, len(b)))
 	for i := range c.records {
 		again = c.records[i].append(again)
 	}
@@ -103,6 +135,34 @@ func decodeChunk(b []byte) (c chunk, err error) {
 		return chunk{}, fmt.Errorf("%w: not as it would be written", ErrChunk)
 	}
 	return c, nil
+}
+
+// grow has the chunk be older: by then debts are earned, runs have ended, and windows end when they do.
+func (c *chunk) grow(older int64) {
+	for _, age := range [...]*uint64{&c.coldAge, &c.inheritedAge} {
+		if *age > 0 {
+			*age = min(momentMax, *age+uint64(older))
+		}
+	}
+	for i := range c.records {
+		switch r := &c.records[i]; r.kind {
+		case tokens:
+			if r.ends <= uint64(older) {
+				r.kind = gone
+			}
+			r.ends -= uint64(older)
+		case runs:
+			kept := r.runs[:0]
+			for _, u := range r.runs {
+				if u.ends -= older; u.ends > 0 {
+					kept = append(kept, u)
+				}
+			}
+			if r.runs = kept; len(kept) == 0 {
+				r.kind = gone
+			}
+		}
+	}
 }
 
 // chunkReader reads until something is bad; then it reads zeros.
@@ -131,9 +191,13 @@ func (r *chunkReader) bytes(n int) []byte {
 	return b
 }
 
+func (r *chunkReader) key() Key {
+	return Key{Lo: binary.LittleEndian.Uint64(r.bytes(8)), Hi: uint64(binary.LittleEndian.Uint32(r.bytes(4)))}
+}
+
 func (r *chunkReader) record() (n record) {
-	n.lo = binary.LittleEndian.Uint64(r.bytes(8))
-	n.hi = binary.LittleEndian.Uint32(r.bytes(4))
+	k := r.key()
+	n.lo, n.hi = k.Lo, uint32(k.Hi)
 	n.kind = kind(r.bytes(1)[0])
 	switch n.kind {
 	case tokens:
@@ -141,8 +205,9 @@ func (r *chunkReader) record() (n record) {
 		r.bad = r.bad || n.ends == 0
 	case window:
 		n.ends, n.low = r.number(momentMax/msNs), r.number(unitsMax)
-	case runs, more:
+	case runs:
 		r.runs(&n)
+	case gone:
 	default:
 		r.bad = true
 	}

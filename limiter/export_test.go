@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"testing"
@@ -30,7 +31,7 @@ func merges(t interface{ Error(...any) }, s *Store, now int64, source uint64, ch
 
 func restores(t interface{ Error(...any) }, s *Store, now int64, chunks ...[]byte) {
 	for _, b := range chunks {
-		if err := s.Restore(7, now, b); err != nil {
+		if err := s.Restore(7, now, 0, b); err != nil {
 			t.Error(err)
 		}
 	}
@@ -56,8 +57,8 @@ func TestExportImportKeepsEveryDecision(t *testing.T) {
 		most := rapid.IntRange(0, 2000).Draw(t, "most")
 		chunks := chunksOf(home, now, 2, most)
 		for _, b := range chunks {
-			if len(b) > max(most, chunkMin) {
-				t.Fatalf("a chunk of %d bytes, want at most %d", len(b), most)
+			if c, err := decodeChunk(b); len(b) > max(most, chunkMin) && len(c.records) > 1 {
+				t.Fatalf("a chunk of %d bytes, want at most %d: %v", len(b), most, err)
 			}
 			again := rapid.IntRange(1, 2).Draw(t, "times")
 			merges(t, heir, now, 9, slices.Repeat([][]byte{b}, again)...)
@@ -131,7 +132,7 @@ func TestMergeAddsDebtsOnceAndRestoreReplaces(t *testing.T) {
 	}
 }
 
-func TestLongLogIsSplitOverChunks(t *testing.T) {
+func TestLongLogHasAChunkOfItsOwn(t *testing.T) {
 	t.Parallel()
 	l := &Limit{Algorithm: RollingLog, Count: 5000, Period: time.Hour}
 	home, heir, deputy := NewStore(DefaultConfig()), NewStore(DefaultConfig()), NewStore(DefaultConfig())
@@ -145,7 +146,7 @@ func TestLongLogIsSplitOverChunks(t *testing.T) {
 	merges(t, heir, now, 1, chunks...)
 	restores(t, deputy, now, chunks...)
 	restores(t, deputy, now, chunksOf(home, now, 2, 1000)...)
-	if len(chunks) < 10 || heir.Len() != home.Len() || deputy.Len() != home.Len() {
+	if len(chunks) < 10 || len(slices.MaxFunc(chunks, func(a, b []byte) int { return len(a) - len(b) })) < 16_000 || heir.Len() != home.Len() || deputy.Len() != home.Len() {
 		t.Errorf("%d chunks, %d and %d buckets, want %d", len(chunks), heir.Len(), deputy.Len(), home.Len())
 	}
 	for _, s := range []*Store{home, heir, deputy} {
@@ -163,13 +164,13 @@ func TestChunksOutOfTurnAreRefused(t *testing.T) {
 		home.Take(7, start, one(everyAlgorithm()[0], k, 1))
 	}
 	chunks := chunksOf(home, start, 5, 500)
-	for _, err := range []error{heir.Merge(7, start, 1, chunks[1]), heir.Restore(7, start, chunks[1])} {
+	for _, err := range []error{heir.Merge(7, start, 1, chunks[1]), heir.Restore(7, start, 0, chunks[1])} {
 		if !errors.Is(err, ErrGap) {
 			t.Error(err)
 		}
 	}
 	restores(t, heir, start, chunks[0])
-	if err := heir.Restore(7, start, chunks[2]); !errors.Is(err, ErrGap) {
+	if err := heir.Restore(7, start, 0, chunks[2]); !errors.Is(err, ErrGap) {
 		t.Error(err)
 	}
 	before := heir.Len()
@@ -191,7 +192,7 @@ func TestChunkThatHasNoRoomChangesNothing(t *testing.T) {
 	if err := heir.Merge(7, start, 1, b); !errors.Is(err, ErrFull) || heir.Len() != 1 {
 		t.Errorf("%v, then %d buckets", err, heir.Len())
 	}
-	if err := heir.Restore(7, start, b); !errors.Is(err, ErrFull) || heir.Len() != 1 {
+	if err := heir.Restore(7, start, 0, b); !errors.Is(err, ErrFull) || heir.Len() != 1 {
 		t.Errorf("%v, then %d buckets", err, heir.Len())
 	}
 	heir.Drop(7)
@@ -202,13 +203,16 @@ func TestChunkThatHasNoRoomChangesNothing(t *testing.T) {
 
 func TestChunkIsDecodedStrictly(t *testing.T) {
 	t.Parallel()
-	head := []byte{chunkVersion, 0, 0, 0}
+	head, headOf := []byte{chunkVersion, 0, 0, 0, 0, 0}, []byte{chunkVersion, 0, 0, 0, 0}
 	low, high := make([]byte, 12), append(make([]byte, 11), 1)
-	if follows(0, 0, place(0, 1<<24), 1<<24) {
+	if k := (Key{Hi: 1 << 24}); k.spot().before(spot{}) {
 		low, high = high, low
 	}
 	tokens, window := []byte{0, 5, 0}, []byte{1, 5, 0}
 	chunkOf := func(parts ...[]byte) []byte { return slices.Concat(append([][]byte{head}, parts...)...) }
+	scoped := func(scope byte, from []byte, parts ...[]byte) []byte {
+		return slices.Concat(append([][]byte{headOf, {scope}, from}, parts...)...)
+	}
 	for name, c := range map[string]struct {
 		b     []byte
 		valid bool
@@ -216,18 +220,29 @@ func TestChunkIsDecodedStrictly(t *testing.T) {
 		"no bucket":        {head, true},
 		"two":              {chunkOf(low, tokens, high, window), true},
 		"a run":            {chunkOf(low, []byte{2, 1, 5, 2}), true},
-		"the rest":         {chunkOf(low, []byte{3, 1, 5, 2}, high, tokens), true},
+		"gone":             {chunkOf(low, []byte{3}, high, tokens), true},
+		"covers all":       {scoped(covers|onward, nil, low, tokens), true},
+		"covers nothing":   {scoped(covers|onward, nil), true},
+		"covers a stretch": {scoped(covers|behind, low, high, tokens), true},
+		"covers the rest":  {scoped(covers|behind|onward, low), true},
 		"empty":            {nil, false},
-		"other version":    {[]byte{chunkVersion + 1, 0, 0, 0}, false},
+		"other version":    {[]byte{chunkVersion - 1, 0, 0, 0, 0, 0}, false},
+		"other scope":      {scoped(covers|8, nil, low, tokens), false},
+		"only onward":      {scoped(onward, nil, low, tokens), false},
+		"only behind":      {scoped(behind, low, high, tokens), false},
+		"no key to follow": {scoped(covers|behind, low[:9]), false},
+		"no end":           {scoped(covers, nil), false},
+		"before its start": {scoped(covers|behind, high, low, tokens), false},
+		"at its start":     {scoped(covers|behind, low, low, tokens), false},
+		"gone and covered": {scoped(covers|onward, nil, low, []byte{3}), false},
 		"short head":       {head[:3], false},
-		"long varint":      {[]byte{chunkVersion, 0x80, 0, 0, 0}, false},
+		"long varint":      {[]byte{chunkVersion, 0x80, 0, 0, 0, 0, 0}, false},
 		"cut key":          {chunkOf(low[:5]), false},
 		"cut state":        {chunkOf(low, tokens[:2]), false},
 		"other kind":       {chunkOf(low, []byte{4, 1, 1}), false},
 		"no debt":          {chunkOf(low, []byte{0, 0, 0}), false},
 		"wrong order":      {chunkOf(high, tokens, low, tokens), false},
 		"twice":            {chunkOf(low, tokens, low, tokens), false},
-		"a rest of others": {chunkOf(low, tokens, high, []byte{3, 1, 5, 2}), false},
 		"no runs":          {chunkOf(low, []byte{2, 0}), false},
 		"run of nothing":   {chunkOf(low, []byte{2, 1, 5, 0}), false},
 		"run that ended":   {chunkOf(low, []byte{2, 1, 0, 2}), false},
@@ -236,6 +251,33 @@ func TestChunkIsDecodedStrictly(t *testing.T) {
 	} {
 		if _, err := decodeChunk(c.b); (err == nil) != c.valid || err != nil && !errors.Is(err, ErrChunk) {
 			t.Errorf("%s: %v, want valid %v", name, err, c.valid)
+		}
+	}
+}
+
+func TestRestoredChunkHasAged(t *testing.T) {
+	t.Parallel()
+	age := 20 * time.Minute // 2 of 7 an hour are earned, in the same hour
+	for _, l := range everyAlgorithm() {
+		for _, cold := range []bool{false, true} {
+			home, again := NewStore(DefaultConfig()), NewStore(DefaultConfig())
+			if cold {
+				home.Cold(7, start)
+			}
+			home.Inherit(7, start-5)
+			home.Charge(7, start, slotted(l, 5, 1))
+			home.Charge(7, start, []Take{{Key: Key{Lo: 2}, Limit: &Limit{Algorithm: RollingLog, Count: 9, Period: time.Minute}, Cost: 2}})
+			b := whole(home, start)
+			later := start + int64(age)
+			if err := again.Restore(7, later, age, b); err != nil {
+				t.Error(err)
+			}
+			if want := whole(home, later); !bytes.Equal(whole(again, later), want) {
+				t.Errorf("%v, cold %v: restored\n%x, want\n%x", l.Algorithm, cold, whole(again, later), want)
+			}
+			if again.Drop(7); again.Restore(7, start, -age, b) != nil || !bytes.Equal(whole(again, start), whole(home, start)) {
+				t.Errorf("%v: a clock that was put back makes it younger", l.Algorithm)
+			}
 		}
 	}
 }
@@ -249,9 +291,26 @@ func FuzzChunk(f *testing.F) {
 		f.Add(chunksOf(home, start, 3, 300)[0])
 	}
 	f.Add(chunksOf(home, start+int64(2*time.Hour), 3, 300)[0])
-	f.Add([]byte{chunkVersion, 0, 0, 0})
+	home.Track(7, 4)
+	for more := true; more; {
+		var b []byte
+		b, more = home.Changes(7, start, 300)
+		f.Add(b)
+	}
+	home.Reset(7, Key{Lo: 1})
+	changes, _ := home.Changes(7, start, 300)
+	f.Add(changes)
+	f.Add([]byte{chunkVersion, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := NewStore(Config{BucketsMax: 1000})
+		errs := [2]error{s.Restore(9, start, 0, b), s.Restore(9, start+5, time.Minute, b)}
+		if s.Len() != s.partitions[9].size() {
+			t.Fatalf("%d buckets counted, there are %d", s.Len(), s.partitions[9].size())
+		}
+		if c, err := decodeChunk(b); (err == nil && c.number == 0) != (errs[0] == nil) && !errors.Is(errs[0], ErrFull) {
+			t.Fatalf("%v, then %v", err, errs)
+		}
+		s.Drop(9)
 		err := s.Merge(7, start, 1, b)
 		if s.Len() != s.partitions[7].size() {
 			t.Fatalf("%d buckets counted, there are %d", s.Len(), s.partitions[7].size())

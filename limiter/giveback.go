@@ -139,7 +139,7 @@ func (s *Store) Reset(p uint16, key Key) {
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	size := pt.size()
-	pt.table.remove(key)
-	pt.table.remove(key.other())
+	pt.remove(key)
+	pt.remove(key.other())
 	s.recount(pt, size)
 }

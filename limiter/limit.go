@@ -65,6 +65,16 @@ const (
 	ColdFresh
 )
 
+// Takeover is what a limit says of the buckets of a partition that goes on with a copy (Store.Inherit).
+type Takeover uint8
+
+const (
+	// TakeoverCopy takes them as they are in the copy, which may lack what was taken last.
+	TakeoverCopy Takeover = iota
+	// TakeoverEmpty has them owe no less than a bucket that was lost (Cold), so that no unit is given twice.
+	TakeoverEmpty
+)
+
 const (
 	periodMin = time.Millisecond
 	periodMax = 3660 * 24 * time.Hour
@@ -93,6 +103,7 @@ type Limit struct {
 	Calendar  Calendar       // the window of a CalendarWindow
 	Zone      *time.Location // where a CalendarWindow begins and ends; nil is UTC
 	Cold      Cold           // what is known of it where the state was lost
+	Takeover  Takeover       // what is known of it where the state is a copy
 }
 
 // Validate returns nil if the store can count by the limit, else an error that wraps ErrLimit and says what is out of
@@ -111,6 +122,8 @@ func (l Limit) Validate() error {
 		return bad("unknown %v", l.Calendar)
 	case l.Cold > ColdFresh:
 		return bad("unknown cold start %d", l.Cold)
+	case l.Takeover > TakeoverEmpty:
+		return bad("unknown take-over %d", l.Takeover)
 	case calendar && l.Period != 0:
 		return bad("period %v on a calendar window, which has its %v", l.Period, l.Calendar)
 	case !calendar && (l.Calendar != Day || l.Zone != nil):

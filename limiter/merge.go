@@ -27,17 +27,17 @@ type imports struct {
 // merged is an export that is being merged, or was.
 type merged struct{ source, next uint64 }
 
-// restored is the export that copies were made of last.
-type restored struct{ sequence, next uint64 }
-
 // Merge adds what the buckets of a chunk owe to what those of the partition do. Each chunk of a source is merged once, in
 // the order of their numbers: one that comes again changes nothing. A source is one export, by an id that no other export
-// to this partition has; the 16 latest are remembered, until Drop. A slot that both have is one slot. Debts add up exactly,
-// but where fractions of a nanosecond of a Count above 2^31 add up to more than an entry has room for: then to less than
-// a nanosecond more. The error wraps ErrChunk, ErrGap
-// or ErrFull, and then nothing was changed.
+// to this partition has; the 16 latest are remembered, until Drop. Changes that cover no stretch are no part of one. A slot
+// that both have is one slot. Debts add up exactly, but where fractions of a nanosecond of a Count above 2^31 add up to more
+// than an entry has room for: then to less than a nanosecond more. The error wraps ErrChunk, ErrGap or ErrFull, and then
+// nothing was changed.
 func (s *Store) Merge(p uint16, now int64, source uint64, b []byte) error {
 	c, err := decodeChunk(b)
+	if err == nil && c.scope == 0 {
+		err = fmt.Errorf("%w: changes of a copy", ErrChunk)
+	}
 	if err != nil {
 		return fmt.Errorf("merge into partition %d: %w", p, err)
 	}
@@ -46,38 +46,22 @@ func (s *Store) Merge(p uint16, now int64, source uint64, b []byte) error {
 		for i := range c.records {
 			pt.absorb(&c.records[i])
 		}
+		was := pt.loss()
 		if c.coldAge > 0 {
-			since := pt.seen + 1 - int64(c.coldAge)
-			pt.cold, pt.coldSince = true, max(since, pt.coldSince)
+			pt.cold, pt.coldSince = true, max(pt.ago(c.coldAge), pt.coldSince)
 		}
-	})
-}
-
-// Restore makes the buckets of a chunk those of the partition: a copy. Of exports with different sequences the newest wins:
-// a chunk of an older one, or one that comes again, changes nothing. A bucket that the export does not have stays until it
-// expires. The error wraps ErrChunk, ErrGap or ErrFull, and then nothing was changed.
-func (s *Store) Restore(p uint16, now int64, b []byte) error {
-	c, err := decodeChunk(b)
-	if err != nil {
-		return fmt.Errorf("restore partition %d: %w", p, err)
-	}
-	return s.absorb(p, now, &c, func(pt *partition) (bool, error) { return pt.restores(c.sequence, c.number) }, func(pt *partition) {
-		pt.imports.restored = restored{c.sequence, c.number + 1}
-		for i := range c.records {
-			if r := &c.records[i]; r.kind != more {
-				pt.table.remove(r.key())
-			}
-			pt.absorb(&c.records[i])
+		if c.inheritedAge > 0 {
+			pt.inherit(pt.ago(c.inheritedAge))
 		}
-		if pt.cold, pt.coldSince = c.coldAge > 0, 0; pt.cold {
-			pt.coldSince = pt.seen + 1 - int64(c.coldAge)
+		if pt.loss() != was {
+			pt.noteAll()
 		}
 	})
 }
 
 func (s *Store) absorb(p uint16, now int64, c *chunk, due func(*partition) (bool, error), change func(*partition)) error {
 	err := s.tryAbsorb(p, now, c, due, change)
-	if errors.Is(err, ErrFull) && s.reclaim(p, now, int(c.room())) {
+	if errors.Is(err, ErrFull) && s.reclaim(p, now, len(c.records)) {
 		err = s.tryAbsorb(p, now, c, due, change)
 	}
 	return err
@@ -93,7 +77,7 @@ func (s *Store) tryAbsorb(p uint16, now int64, c *chunk, due func(*partition) (b
 	if is, err := due(pt); !is {
 		return err
 	}
-	room := c.room()
+	room := pt.room(c)
 	if !s.reserve(room) {
 		return fmt.Errorf("%w: no room for %d more in partition %d", ErrFull, room, p)
 	}
@@ -104,16 +88,25 @@ func (s *Store) tryAbsorb(p uint16, now int64, c *chunk, due func(*partition) (b
 	return nil
 }
 
-// room is the most that the chunk can add to a store.
-func (c *chunk) room() (n int64) {
+// room is the most that the chunk can add to the partition.
+func (pt *partition) room(c *chunk) (n int64) {
 	for i := range c.records {
-		n++
-		if many := len(c.records[i].runs); many > 0 {
-			n += int64(many) + 1
+		r := &c.records[i]
+		if r.kind != gone && pt.table.find(r.key()) == nil {
+			n++
+		}
+		if len(r.runs) > 0 {
+			n += int64(len(r.runs)) + 1
 		}
 	}
 	return n
 }
+
+// loss is what says that missing buckets, or those of a copy, are not what they seem.
+func (pt *partition) loss() [2]bool { return [2]bool{pt.cold, pt.inherited} }
+
+// ago is the moment of an age as chunks have it.
+func (pt *partition) ago(age uint64) int64 { return pt.seen + 1 - int64(age) }
 
 func (pt *partition) merges(source, number uint64) (bool, error) {
 	next := uint64(0)
@@ -140,28 +133,12 @@ func (pt *partition) markMerged(source, number uint64) {
 	pt.imports.merged = append(pt.imports.merged, merged{source, number + 1})
 }
 
-func (pt *partition) restores(sequence, number uint64) (bool, error) {
-	next := uint64(0)
-	switch r := &pt.imports.restored; {
-	case sequence < r.sequence:
-		return false, nil
-	case sequence == r.sequence:
-		next = r.next
-	}
-	if number > next {
-		return false, fmt.Errorf("%w: number %d of sequence %d, want %d", ErrGap, number, sequence, next)
-	}
-	return number == next, nil
-}
-
-func (r *record) key() Key { return Key{Hi: uint64(r.hi), Lo: r.lo} }
-
 // absorb adds the record to the bucket of its key. A bucket of another kind, which a limit had that changed, gives way.
 func (pt *partition) absorb(r *record) {
 	now, k := pt.seen, r.key()
 	e := pt.table.find(k)
-	if e != nil && (e.kind() != min(r.kind, runs) || now >= e.expires()) {
-		pt.table.remove(k)
+	if e != nil && (e.kind() != r.kind || now >= e.expires()) {
+		pt.remove(k)
 		e = nil
 	}
 	switch r.kind {
@@ -192,6 +169,7 @@ func (pt *partition) absorb(r *record) {
 	default:
 		pt.absorbRuns(r, e)
 	}
+	pt.note(k)
 }
 
 func (pt *partition) absorbRuns(r *record, e *entry) {

@@ -9,15 +9,20 @@ type partition struct {
 	seen      int64      // the largest now of any operation
 	ops       uint32
 	cold      bool
+	inherited bool
+	tracked   bool  // changes are noted: a take of another partition looks no further
 	added     uint8 // how many operations added buckets since the last sweep for it
 	table     table
-	coldSince int64
-	imports   *imports // nil before the first
-	_         [40]byte
+
+	coldSince, inheritedSince int64
+
+	imports *imports // nil before the first
+	noted   noted
+	tracker *tracker // nil if it is not tracked
 }
 
 // size is what the partition counts for in the store's bound.
-func (pt *partition) size() int64 { return int64(int(pt.table.len) + pt.table.runs.used) }
+func (pt *partition) size() int64 { return int64(pt.table.len) + int64(pt.table.runs.used) }
 
 // load fills in the present bucket of the take and what it needs.
 func (pt *partition) load(t *Take, now int64) {
@@ -43,6 +48,9 @@ func (pt *partition) load(t *Take, now int64) {
 			t.was = l.present(pt.unknown(l, now), now)
 		}
 	}
+	if since, some := pt.lost(t.Limit); some {
+		pt.suppose(t, since, now)
+	}
 	t.spare = t.Limit.left(t.was, now)
 }
 
@@ -58,15 +66,32 @@ func (pt *partition) unknown(l *Limit, now int64) bucket {
 func (pt *partition) put(t *Take, b bucket) {
 	switch l := t.Limit; l.Algorithm {
 	case TokenBucket:
-		if t.held != nil {
-			l.setTokens(t.held, b)
-			return
+		e := t.held
+		if e == nil {
+			e = pt.entry(t.Key)
 		}
-		l.setTokens(pt.entry(t.Key), b)
+		l.setTokens(e, b)
+		pt.note(t.Key)
 	case SlidingWindow:
 		pt.putSliding(t, b)
 	default:
-		pt.entry(t.Key).setWindow(b.expires, b.count)
+		pt.putWindow(t.Key, b.expires, b.count)
+	}
+}
+
+// putWindow stores a window.
+func (pt *partition) putWindow(k Key, ends, units int64) {
+	e := pt.entry(k)
+	was := *e
+	if e.setWindow(ends, units); *e != was { // the second of a sliding window's often stays
+		pt.note(k)
+	}
+}
+
+// remove forgets the bucket of a key.
+func (pt *partition) remove(k Key) {
+	if pt.table.remove(k) {
+		pt.note(k)
 	}
 }
 
@@ -123,11 +148,11 @@ func (pt *partition) loadSliding(t *Take, now int64) {
 func (pt *partition) putSliding(t *Take, b bucket) {
 	running, before := twins(t.Key, b.expires, t.Limit)
 	if b.prev == 0 {
-		pt.table.remove(before)
+		pt.remove(before)
 	} else {
-		pt.entry(before).setWindow(b.expires, b.prev)
+		pt.putWindow(before, b.expires, b.prev)
 	}
-	pt.entry(running).setWindow(b.expires+int64(t.Limit.Period), b.count)
+	pt.putWindow(running, b.expires+int64(t.Limit.Period), b.count)
 }
 
 func (pt *partition) loadRuns(t *Take, now int64) {
@@ -179,6 +204,7 @@ func (pt *partition) putRuns(t *Take, now int64) {
 		a.log(e.low, t.ends, t.Taken)
 	}
 	e.setRuns(a.last(e.low), e.low)
+	pt.note(t.Key)
 }
 
 // changed sets the entry of a key after runs were taken from it, and forgets it if none is left.
@@ -186,9 +212,10 @@ func (pt *partition) changed(k Key, e *entry) {
 	a := &pt.table.runs
 	if a.all[e.low].many > 0 {
 		e.setRuns(a.last(e.low), e.low)
+		pt.note(k)
 		return
 	}
-	pt.table.remove(k)
+	pt.remove(k)
 }
 
 // opensRuns returns from when a log or the slots have the units, which are within the capacity, if those of added end as
@@ -203,31 +230,45 @@ func (pt *partition) opensRuns(t *Take, now, units, added int64) int64 {
 		return max(t.was.expires, t.ends)
 	}
 	a := &pt.table.runs
+	supposed, spare := pt.supposed(t.Limit, e, now)
+	kept := max(0, -spare) // units that end when what is supposed does
 	log, full := t.Limit.Algorithm == RollingLog, a.all[e.low].many >= runsMax && added > 0
 	left := a.all[e.low].many
 	for r := range a.each(e.low) {
-		ends := r.ends
+		ends, units := r.ends, r.units
 		if left--; left == 0 && log && full {
 			ends = max(ends, t.ends)
 		}
 		if ends <= now || !log && r.slot == t.Slot && r.slot != (Key{}) {
 			continue
 		}
+		if ends <= supposed {
+			units = min(units, max(0, spare))
+			spare -= units
+			kept += r.units - units
+		} else if kept > 0 {
+			if over, kept = over-kept, 0; over <= 0 {
+				return supposed
+			}
+		}
 		if ends > t.ends {
 			if over, added = over-added, 0; over <= 0 {
 				return t.ends
 			}
 		}
-		if over -= r.units; over <= 0 {
+		if over -= units; over <= 0 {
 			return ends
 		}
+	}
+	if kept > 0 && over <= kept {
+		return supposed
 	}
 	return t.ends
 }
 
-// admitted takes from a token bucket that is at hand and has enough, and answers, if the take is alone: what weigh and
+// admits takes from a token bucket that is at hand and has enough, and answers, if the take is alone: what weigh and
 // commit come to then, which is most of all takes.
-func (t *Take) admitted(now, asked int64) bool {
+func (pt *partition) admits(t *Take, now, asked int64) bool {
 	if t.need > t.spare {
 		return false
 	}
@@ -238,6 +279,7 @@ func (t *Take) admitted(now, asked int64) bool {
 	}
 	if t.need > 0 {
 		t.Limit.setTokens(t.held, b)
+		pt.note(t.Key)
 	}
 	t.held = nil
 	return true
@@ -252,6 +294,7 @@ func (pt *partition) commit(now, asked int64, takes []Take, o Outcome) {
 			others = true
 		} else if t.Taken > 0 {
 			t.Limit.setTokens(t.held, b)
+			pt.note(t.Key)
 		}
 	}
 	if !others {

@@ -14,7 +14,7 @@ type run struct {
 type arena struct {
 	all  []run
 	free uint32 // the first free place + 1; its next is that of the next
-	used int
+	used uint32
 }
 
 func (a *arena) add(r run) uint32 {
@@ -36,7 +36,7 @@ func (a *arena) give(i uint32) {
 }
 
 // sparse says whether most of the room is free.
-func (a *arena) sparse() bool { return len(a.all) > 64 && 4*a.used < len(a.all) }
+func (a *arena) sparse() bool { return len(a.all) > 64 && 4*int(a.used) < len(a.all) }
 
 func (a *arena) copy(from *arena, head uint32) uint32 {
 	to := a.add(run{})

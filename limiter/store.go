@@ -55,10 +55,15 @@ type Store struct {
 	bucketsMax int64
 	buckets    atomic.Int64
 	hand       atomic.Uint32 // the partition of which a page is swept next
+
+	due     [partitions / 64]atomic.Uint64 // a bit for each partition that Due has not told yet
+	changed chan struct{}
 }
 
 // NewStore returns an empty store. The config must be valid.
-func NewStore(c Config) *Store { return &Store{bucketsMax: c.BucketsMax} }
+func NewStore(c Config) *Store {
+	return &Store{bucketsMax: c.BucketsMax, changed: make(chan struct{}, 1)}
+}
 
 // Take takes every cost or, if a guard refuses, none: a refused request burns no quota elsewhere. If only spill limits do
 // not admit their cost, they give what they have, but for each meter no more than the one with the least, and the rest is the
@@ -95,7 +100,7 @@ func (s *Store) tryCheck(p uint16, asked int64, takes []Take, commit bool, short
 		pt.load(&takes[i], now)
 		held = held && takes[i].held != nil
 	}
-	if len(takes) == 1 && held && commit && takes[0].admitted(now, asked) {
+	if len(takes) == 1 && held && commit && pt.admits(&takes[0], now, asked) {
 		pt.seen = now
 		pt.ops++
 		return Taken, pt.ops%sweepEvery == 0
@@ -184,16 +189,28 @@ func (s *Store) Cold(p uint16, since int64) {
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	pt.cold, pt.coldSince, pt.seen = true, since, max(since, pt.seen)
+	pt.noteAll()
 }
 
-// Drop forgets the partition: its buckets, that it was cold, its time, and what was merged into it and restored.
+// Drop forgets the partition: its buckets, that it was cold or inherited, its time, what was merged into it and restored,
+// and that it was tracked.
 func (s *Store) Drop(p uint16) {
 	pt := &s.partitions[p]
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	s.buckets.Add(-pt.size())
-	pt.table, pt.cold, pt.coldSince, pt.seen = table{}, false, 0, 0
-	pt.imports = nil
+	pt.table, pt.seen, pt.imports = table{}, 0, nil
+	pt.cold, pt.coldSince, pt.inherited, pt.inheritedSince = false, 0, false, 0
+	s.untrack(p)
+}
+
+// Seen returns the largest now of any operation of the partition, 0 if there was none since Drop. A partition that has seen
+// nothing new has not changed, but by operations that were told an older now than others before them.
+func (s *Store) Seen(p uint16) int64 {
+	pt := &s.partitions[p]
+	pt.mu.Lock()
+	defer pt.mu.Unlock()
+	return pt.seen
 }
 
 // Len returns how many buckets the store holds, those not swept yet included.

@@ -135,19 +135,49 @@ func (t *table) span(i int, p *page) (first, n int) {
 	return i &^ (n - 1), n
 }
 
-// remove takes the entry of the key out, and its runs.
-func (t *table) remove(k Key) {
+// remove takes the entry of the key out, and its runs, and says whether there was one.
+func (t *table) remove(k Key) bool {
 	e := t.find(k)
 	if e == nil {
-		return
+		return false
 	}
+	t.void(e)
+	t.len--
+	p := t.page(k.place())
+	p.rebuild(p.slots)
+	return true
+}
+
+// void empties an entry, whose page must then be rebuilt.
+func (t *table) void(e *entry) {
 	if e.kind() == runs {
 		t.runs.drop(e.low)
 	}
 	e.word = 0
-	t.len--
-	p := t.page(k.place())
-	p.rebuild(p.slots)
+}
+
+// prune removes the entries that stand from a spot to another one, or to the end, and that keep does not spare.
+func (t *table) prune(from, to spot, keep func(*entry) bool) {
+	for i := 0; i < len(t.dir); {
+		p := t.dir[i]
+		first, n := t.span(i, p)
+		i = first + n
+		if uint64(i-1) < from.place>>(64-t.depth) || uint64(first) > to.place>>(64-t.depth) {
+			continue
+		}
+		gone := int32(0)
+		for j := range p.slots {
+			e := &p.slots[j]
+			if e.word != 0 && !e.spot().before(from) && !to.before(e.spot()) && !keep(e) {
+				t.void(e)
+				gone++
+			}
+		}
+		if gone > 0 {
+			t.len -= gone
+			p.rebuild(p.slots)
+		}
+	}
 }
 
 // rebuild fills the page with what is not empty in slots.
@@ -178,10 +208,7 @@ func (t *table) sweep(now int64, cold bool) {
 		if e.word == 0 || !e.dead(now, cold) {
 			continue
 		}
-		if e.kind() == runs {
-			t.runs.drop(e.low)
-		}
-		e.word = 0
+		t.void(e)
 		dead++
 	}
 	if dead > 0 {

@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ func drawLimit(t *rapid.T) *Limit {
 		Count:     rapid.OneOf(rapid.Int64Range(1, 9), rapid.Int64Range(1, 1_000_000)).Draw(t, "count"),
 		Period:    rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, 7 * time.Second, time.Minute, 24 * time.Hour}).Draw(t, "period"),
 		Cold:      rapid.SampledFrom([]Cold{ColdDefault, ColdDrained, ColdFresh}).Draw(t, "cold start"),
+		Takeover:  rapid.SampledFrom([]Takeover{TakeoverCopy, TakeoverEmpty}).Draw(t, "take-over"),
 	}
 	switch l.Algorithm {
 	case TokenBucket:
@@ -68,12 +70,12 @@ func TestStoreAnswersAsItsTwin(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limits := []*Limit{drawLimit(t), drawLimit(t), drawLimit(t)}
 		s, w := NewStore(DefaultConfig()), &twin{levels: map[Key]*level{}}
-		ops := []string{"take", "take", "take", "take", "peek", "return", "charge", "refund", "reset", "release", "renew"}
+		ops := []string{"take", "take", "take", "take", "peek", "return", "charge", "inherit", "refund", "reset", "release", "renew"}
 		if rapid.Bool().Draw(t, "cold") {
 			since := start - rapid.Int64Range(0, int64(time.Minute)).Draw(t, "since")
 			s.Cold(7, since)
 			w.cold = &since
-			ops = ops[:7]
+			ops = ops[:8]
 		}
 		var held []Take
 		now, at := start, start
@@ -103,6 +105,14 @@ func TestStoreAnswersAsItsTwin(t *testing.T) {
 			case "renew":
 				takes = takes[:1]
 				same(t, silent(s.Renew), now, takes, 0, Shortfall{}, []answer{w.renew(now, &takes[0])})
+			case "inherit":
+				since := now - rapid.SampledFrom([]int64{0, 0, 1, 1000, int64(time.Second)}).Draw(t, "ago")
+				if w.cold != nil {
+					since = max(since, *w.cold)
+				}
+				ops = slices.DeleteFunc(slices.Clone(ops), func(op string) bool { return op == "inherit" })
+				w.inherit(since)
+				s.Inherit(7, since)
 			case "reset":
 				delete(w.levels, takes[0].Key)
 				s.Reset(7, takes[0].Key)

@@ -14,9 +14,10 @@ const start = int64(1_700_000_000_123_456_789)
 // twin is a store written for being obviously right: token buckets hold levels as exact fractions of units, windows are
 // counted by their number, logs and slots are lists of what was taken, and nothing is ever forgotten. Waits are searched for.
 type twin struct {
-	seen   int64
-	cold   *int64
-	levels map[Key]*level
+	seen      int64
+	cold      *int64
+	inherited *int64
+	levels    map[Key]*level
 }
 
 // level is one bucket.
@@ -69,7 +70,7 @@ func (w *twin) level(k Key, l *Limit) *level {
 	v := w.levels[k]
 	if v == nil {
 		v = &level{left: rat(l.Burst), at: w.seen, used: map[int64]int64{}}
-		if w.cold != nil && (l.Cold == ColdDrained || l.Cold == ColdDefault && l.Algorithm == TokenBucket) {
+		if w.cold != nil && drains(l) {
 			v.left, v.at = new(big.Rat), *w.cold
 			v.taken = []run{{ends: *w.cold + int64(l.Period), units: l.Count}}
 			v.used[windowOf(l, *w.cold)] = l.Count
@@ -81,7 +82,38 @@ func (w *twin) level(k Key, l *Limit) *level {
 	if v.left.Cmp(rat(l.Burst)) > 0 {
 		v.left.Set(rat(l.Burst))
 	}
+	if w.inherits(l) {
+		if most := earned(l, w.seen-*w.inherited); v.left.Cmp(most) > 0 {
+			v.left.Set(most)
+		}
+		first := windowOf(l, *w.inherited)
+		v.used[first] = max(v.used[first], l.Count)
+	}
 	return v
+}
+
+func drains(l *Limit) bool {
+	return l.Cold == ColdDrained || l.Cold == ColdDefault && l.Algorithm == TokenBucket
+}
+
+// inherits says whether the buckets of a limit owe more than the copy said.
+func (w *twin) inherits(l *Limit) bool {
+	return w.inherited != nil && l.Takeover == TakeoverEmpty && drains(l)
+}
+
+func (w *twin) inherit(since int64) {
+	if w.inherited == nil || since > *w.inherited {
+		w.inherited = &since
+	}
+	w.seen = max(w.seen, since+1)
+}
+
+// until is when the slots or the log of a copy are free of what is supposed of them.
+func (w *twin) until(l *Limit) int64 {
+	if !w.inherits(l) {
+		return math.MinInt64
+	}
+	return *w.inherited + int64(l.Period)
 }
 
 // spare is how much there is to take at a time that has not come yet, negative in debt.
@@ -93,12 +125,18 @@ func (w *twin) spare(k Key, l *Limit, at int64) int64 {
 		left := earned(l, at-w.seen)
 		return min(l.Burst, floor(left.Add(left, v.left)))
 	case RollingLog, Concurrency:
+		copied := int64(0)
 		for _, r := range v.taken {
-			if r.ends > at {
+			if r.ends > at && r.ends <= w.until(l) {
+				copied += r.units
+			} else if r.ends > at {
 				n -= r.units
 			}
 		}
-		return n
+		if at < w.until(l) {
+			copied = max(copied, l.Count)
+		}
+		return n - copied
 	case SlidingWindow:
 		period := int64(l.Period)
 		prev := big.NewRat(period-at%period, period)
@@ -134,7 +172,7 @@ func (w *twin) add(t *Take, units int64) {
 }
 
 func (w *twin) copy() *twin {
-	c := &twin{seen: w.seen, cold: w.cold, levels: map[Key]*level{}}
+	c := &twin{seen: w.seen, cold: w.cold, inherited: w.inherited, levels: map[Key]*level{}}
 	for k, v := range w.levels {
 		c.levels[k] = &level{new(big.Rat).Set(v.left), v.at, maps.Clone(v.used), slices.Clone(v.taken)}
 	}
@@ -248,7 +286,7 @@ func (w *twin) untouched(k Key, l *Limit, at int64) bool {
 		left := earned(l, at-w.seen)
 		return left.Add(left, v.left).Cmp(rat(l.Burst)) >= 0
 	case RollingLog, Concurrency:
-		return !slices.ContainsFunc(v.taken, func(r run) bool { return r.units > 0 && r.ends > at })
+		return at >= w.until(l) && !slices.ContainsFunc(v.taken, func(r run) bool { return r.units > 0 && r.ends > at })
 	case SlidingWindow:
 		return v.used[n] == 0 && v.used[n-1] == 0
 	default:

@@ -28,6 +28,10 @@ type Config struct {
 	DataDir   string // where the log and the ledger are kept; unused when Ephemeral
 	Ephemeral bool   // keep everything in memory: a restart forgets all
 
+	// SnapshotEvery is how often what this node is home and deputy of is written to its disk while it changes: a restart of
+	// all nodes goes on from there.
+	SnapshotEvery time.Duration
+
 	HTTPAddr   string
 	GRPCAddr   string
 	GossipAddr string
@@ -37,6 +41,8 @@ type Config struct {
 	Join            []string // host[:port] of gossip of nodes to join; the port defaults to 7946
 	BootstrapExpect int      // nodes that found the cluster together; 0 with Join: never found one
 	Voter           string   // auto, yes or no: whether this node may vote in the Raft group
+	Voters          int      // how many nodes vote in the Raft group, 3 or 5; the others forward to them; the same on every node
+	Weight          uint8    // its share of the partitions, compared with the others'; 1 to 255
 
 	Policy     []byte // used only while the cluster has none
 	PolicyName string // what errors call it
@@ -53,13 +59,12 @@ type Config struct {
 	Version        string
 	Logger         *slog.Logger
 
-	Network cluster.Network  // nil is the machine's
-	Storage group.Storage    // nil is DataDir, or memory when Ephemeral
-	Clock   func() time.Time // nil is the machine's, made monotone
+	Network cluster.Network // nil is the machine's
+	Storage group.Storage   // nil is DataDir, or memory when Ephemeral
+	// Snapshots is where snapshots are kept; nil is DataDir, or nowhere when Ephemeral or when Storage is given.
+	Snapshots Snapshots
+	Clock     func() time.Time // nil is the machine's, made monotone
 }
-
-// VotersMax is how many nodes vote in the Raft group; the others forward to them.
-const VotersMax = 3
 
 const gossipPort = "7946"
 
@@ -72,9 +77,9 @@ const (
 // DefaultConfig returns a cluster of one on loopback.
 func DefaultConfig() Config {
 	return Config{
-		Cluster: "weir", DataDir: "weir-data", Voter: "auto",
+		Cluster: "weir", DataDir: "weir-data", Voter: "auto", Voters: 3, Weight: 1,
 		HTTPAddr: "127.0.0.1:8080", GRPCAddr: "127.0.0.1:8081", GossipAddr: "127.0.0.1:7946", PeerAddr: "127.0.0.1:7947",
-		BucketsMax:   limiter.DefaultConfig().BucketsMax,
+		BucketsMax: limiter.DefaultConfig().BucketsMax, SnapshotEvery: 5 * time.Second,
 		Lease:        cluster.DefaultLeaseTimes(),
 		DrainTimeout: 10 * time.Second, RequestTimeout: 5 * time.Second, ForwardTimeout: 2 * time.Second,
 		Logger: slog.New(slog.DiscardHandler),
@@ -103,8 +108,11 @@ func (c Config) Validate() error {
 	say(c.Advertise != "" && net.ParseIP(c.Advertise) == nil, fmt.Errorf("advertise %q: expected an IP address", c.Advertise))
 	say(c.BootstrapExpect < 0 || c.BootstrapExpect > 1000, fmt.Errorf("bootstrap-expect %d: 0 to 1000", c.BootstrapExpect))
 	say(c.Voter != "auto" && c.Voter != "yes" && c.Voter != "no", fmt.Errorf("voter %q: auto, yes or no", c.Voter))
+	say(c.Voters != 3 && c.Voters != 5, fmt.Errorf("voters %d: 3 or 5", c.Voters))
+	say(c.Weight == 0, errors.New("weight 0: 1 to 255"))
 	say(c.expect() == 1 && c.Voter == "no", errors.New("voter no: a cluster of one needs its vote"))
 	say(c.BucketsMax < bucketsLeast || c.BucketsMax > bucketsMost, fmt.Errorf("buckets-max %d: %d to %d", c.BucketsMax, bucketsLeast, bucketsMost))
+	say(c.SnapshotEvery <= 0, fmt.Errorf("snapshot every %s: must be positive", c.SnapshotEvery))
 	say(c.DrainTimeout <= 0 || c.RequestTimeout <= 0 || c.ForwardTimeout <= 0, errors.New("timeouts must be positive"))
 	if err := c.Lease.Validate(group.DefaultConfig().ElectionTimeout); err != nil {
 		wrong = append(wrong, err)
@@ -148,6 +156,17 @@ func (c Config) storage() group.Storage {
 		return group.Memory()
 	default:
 		return group.Disk(c.DataDir)
+	}
+}
+
+func (c Config) snapshots() Snapshots {
+	switch {
+	case c.Snapshots != nil:
+		return c.Snapshots
+	case c.Ephemeral || c.Storage != nil:
+		return nil
+	default:
+		return SnapshotsIn(c.DataDir)
 	}
 }
 

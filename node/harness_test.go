@@ -42,15 +42,22 @@ type sim struct {
 }
 
 type simNode struct {
-	name, ip string
-	storage  group.Storage
-	node     *node.Node
-	cancel   context.CancelFunc
-	done     chan error
+	name, ip  string
+	storage   group.Storage
+	snapshots node.Snapshots // nil: none
+	node      *node.Node
+	cancel    context.CancelFunc
+	done      chan error
 }
 
 // simulate runs body over n running nodes in virtual time, and ends them all.
 func simulate(t *testing.T, seed uint64, n int, body func(*sim)) {
+	t.Helper()
+	simulateWith(t, seed, n, func(*simNode) {}, body)
+}
+
+// simulateWith is simulate with nodes that equip changes before they start.
+func simulateWith(t *testing.T, seed uint64, n int, equip func(*simNode), body func(*sim)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		t.Helper()
@@ -64,6 +71,7 @@ func simulate(t *testing.T, seed uint64, n int, body func(*sim)) {
 			s.nodes = append(s.nodes, &simNode{name: fmt.Sprintf("n%d", i+1), ip: fmt.Sprintf("10.0.0.%d", i+1), storage: group.Memory()})
 		}
 		for _, m := range s.nodes {
+			equip(m)
 			s.start(m, n)
 		}
 		s.until("every node is ready", func() bool {
@@ -111,6 +119,7 @@ func (s *sim) run(m *simNode, expect int, join []string) {
 	s.t.Helper()
 	c := node.DefaultConfig()
 	c.Name, c.Network, c.Clock, c.Storage = m.name, s.network.Host(m.ip), time.Now, m.storage
+	c.Snapshots = m.snapshots
 	c.HTTPAddr, c.GRPCAddr, c.GossipAddr, c.PeerAddr = m.ip+":8080", m.ip+":8081", m.ip+":7946", m.ip+":7947"
 	c.BootstrapExpect, c.Policy, c.PolicyName = expect, []byte(simPolicy), "sim.yaml"
 	c.Logger = slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelError + 1}))
@@ -160,13 +169,15 @@ func (s *sim) until(what string, is func() bool) {
 
 // answer is what a node said to a check.
 type answer struct {
-	Verdict string `json:"verdict"`
-	Reason  string `json:"reason"`
-	Home    string `json:"home"`
-	Epoch   uint64 `json:"epoch"`
-	Detail  string `json:"detail"`
-	Status  int
-	Sources []struct {
+	Verdict     string `json:"verdict"`
+	Reason      string `json:"reason"`
+	Home        string `json:"home"`
+	Epoch       uint64 `json:"epoch"`
+	Detail      string `json:"detail"`
+	ID          string `json:"decision_id"`
+	Reservation string `json:"reservation"`
+	Status      int
+	Sources     []struct {
 		Source string `json:"source"`
 		Grant  string `json:"grant"`
 	} `json:"sources"`

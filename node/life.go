@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	rlsv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
@@ -18,6 +19,7 @@ import (
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 	"github.com/weir-cluster/weir/cluster"
 	"github.com/weir-cluster/weir/policy"
+	"github.com/weir-cluster/weir/ring"
 	"github.com/weir-cluster/weir/transport"
 )
 
@@ -27,35 +29,45 @@ const (
 	closeTimeout = 2 * time.Second // of calls in progress when a door closes
 	peerTimeout  = 250 * time.Millisecond
 	streamsMax   = 1024 // of one client's connection
+	// lingerTime is how long a node that has handed over still forwards what comes, until those who ask have heard that others
+	// are home.
+	lingerTime = 500 * time.Millisecond
 )
 
 // stages lists what runs, each after what it needs; they are stopped in reverse, for these reasons:
 //
 //	the doors first, so that no new work arrives and what arrived is answered;
 //	then what acts for the cluster, so that a stopping node plans nothing;
+//	then what this node has is written to its disk, since nothing changes it any more;
 //	then gossip, whose goodbye has the others route around this node at once;
 //	then Raft, after a hand-over of the lead if it has it;
 //	and the peer connections and the port last, since everything above uses them.
 func (p *parts) stages(ready chan struct{}) []stage {
-	steward := &cluster.Steward{
-		Gossip: p.gossip, Views: p.views, Quorum: quorum{p.group}, Voters: quorum{p.group},
-		Leases: p.lessor, VotersMax: VotersMax, Logger: p.cfg.Logger,
-	}
-	api, healthy := p.apiServer()
+	closing := make(chan struct{})
+	api, healthy := p.apiServer(closing)
 	return []stage{
 		{"peer port", p.port.Run},
 		{"peer connections", p.links.Run},
 		{"old connections", p.forget},
-		{"peer service", func(ctx context.Context) error { return serveGRPC(ctx, p.peerServer(), p.port.GRPC(), peerTimeout) }},
+		{"peer service", func(ctx context.Context) error {
+			return serveGRPC(ctx, p.peerServer(ctx.Done()), p.port.GRPC(), peerTimeout)
+		}},
 		{"raft", p.group.Run},
+		{"lineage", p.remember},
 		{"gossip", func(ctx context.Context) error { return p.gossip.Run(ctx, p.roster) }},
 		{"book", p.book.Run},
 		{"keeper", p.keeper.Run},
-		{"steward", steward.Run},
+		{"snapshots", p.snapshots.Run},
+		{"copies", p.copies.Run},
+		{"debits", p.debits.Run},
+		{"steward", p.steward.Run},
 		{"lease", p.lease.Run},
 		{"waterfall", p.waterfall.Run},
 		{"policy", p.seed},
-		{"grpc", func(ctx context.Context) error { return serveGRPC(ctx, api, p.grpc, closeTimeout) }},
+		{"grpc", func(ctx context.Context) error {
+			defer context.AfterFunc(ctx, func() { close(closing) })()
+			return serveGRPC(ctx, api, p.grpc, closeTimeout)
+		}},
 		{"http", p.serveHTTP},
 		{"readiness", func(ctx context.Context) error { return p.watch(ctx, ready, healthy) }},
 	}
@@ -188,36 +200,43 @@ func (p *parts) drain() {
 		if v != nil {
 			i = v.Find(p.cfg.Name)
 		}
-		if i < 0 || v.Roster[i].Leaving || v.Roster[i].Boot != p.boot {
-			return p.lessor.Settled()
+		if i < 0 || v.Roster[i].Boot != p.boot || v.Roster[i].Leaving && v.Roster[i].Standing == ring.Absent {
+			return p.copies.HandedOver() && p.lessor.Settled()
 		}
-		for _, m := range p.gossip.Alive() {
-			if !m.Leaving && m.Name != p.cfg.Name {
-				return false
-			}
-		}
-		return true
+		return !p.others()
 	})
-	p.audience.Dismiss()
 	if !drained {
 		p.cfg.Logger.Warn("stopping without a hand-over: the view did not change in time", "timeout", p.cfg.DrainTimeout)
+	} else if p.others() {
+		linger := time.NewTimer(lingerTime)
+		defer linger.Stop()
+		select {
+		case <-linger.C:
+		case <-ctx.Done():
+		}
 	}
+	p.audience.Dismiss()
 }
 
-func (p *parts) peerServer() *grpc.Server {
-	s := grpc.NewServer(append(append(transport.SameCluster(p.clusterID), transport.Windows()...), transport.Codec(),
+// others says whether another node is there that stays.
+func (p *parts) others() bool {
+	return slices.ContainsFunc(p.gossip.Alive(), func(m cluster.Sighting) bool { return !m.Leaving && m.Name != p.cfg.Name })
+}
+
+func (p *parts) peerServer(closing <-chan struct{}) *grpc.Server {
+	s := grpc.NewServer(append(append(transport.SameCluster(p.lineage), transport.Windows()...), transport.Codec(),
 		grpc.MaxRecvMsgSize(peerBytesMax), grpc.MaxSendMsgSize(peerBytesMax),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: transport.PeerPing / 2}))...)
-	service := &transport.PeerServer{Router: p.router, Keeper: p.keeper, Quorum: quorum{p.group}, Lessor: p.lessor, Timeout: p.cfg.RequestTimeout}
+	service := &transport.PeerServer{Router: p.router, Keeper: p.keeper, Quorum: quorum{p.group}, Lessor: p.lessor, Copies: p.copies, Roster: p.steward, Timeout: p.cfg.RequestTimeout, Closing: closing}
 	service.Register(s)
 	return s
 }
 
-func (p *parts) apiServer() (*grpc.Server, *health.Server) {
+func (p *parts) apiServer(closing <-chan struct{}) (*grpc.Server, *health.Server) {
 	s := grpc.NewServer(append(transport.Windows(), transport.Codec(), grpc.MaxRecvMsgSize(clientBytes), grpc.MaxConcurrentStreams(streamsMax),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: transport.PeerPing / 2}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: transport.PeerPing}))...)
-	access := &transport.AccessServer{Access: p.router, Views: p, Timeout: p.cfg.RequestTimeout}
+	access := &transport.AccessServer{Access: p.router, Views: p, Timeout: p.cfg.RequestTimeout, Closing: closing}
 	access.Register(s)
 	weirv1.RegisterLedgerServiceServer(s, &transport.LedgerServer{Ledger: p.ledger, Timeout: p.cfg.RequestTimeout})
 	weirv1.RegisterAdminServiceServer(s, &transport.AdminServer{Policies: p.library(), Timeout: p.cfg.RequestTimeout})
@@ -251,7 +270,7 @@ func serveGRPC(ctx context.Context, s *grpc.Server, l net.Listener, timeout time
 func (p *parts) serveHTTP(ctx context.Context) error {
 	api := &transport.HTTPServer{
 		Access: p.router, Ledger: p.ledger, Policies: p.library(), Versions: p.library(), Beside: p.library(),
-		Policy: p.book.Current, JSON: p.rls().JSON, Views: p, Headers: p.headerStyle,
+		Policy: p.book.Current, JSON: p.rls().JSON, Views: p, Roster: roster{p}, Backups: backups{p}, Headers: p.headerStyle,
 		Ready: p.notReady, Metrics: p.meters.write, Jitter: jitter, Timeout: p.cfg.RequestTimeout,
 	}
 	s := &http.Server{

@@ -20,17 +20,21 @@ const limitNamesMax = 1000
 
 // The paths by which a check is decided, as seen by the node that counts.
 const (
-	pathHome     = "home"
-	pathForward  = "forward"
-	pathFallback = "fallback"
+	pathHome      = "home"
+	pathForward   = "forward"
+	pathFallback  = "fallback"
+	pathDeputy    = "deputy"
+	pathLeaseless = "leaseless"
 )
 
-var paths = [...]string{pathHome, pathForward, pathFallback}
+var paths = [...]string{pathHome, pathForward, pathFallback, pathDeputy, pathLeaseless}
 
 const durationName = "weir_check_duration_seconds"
 
 // gauges is what meters reads at each scrape.
 type gauges struct {
+	tally                                   func() cluster.Tally
+	lost                                    func() uint64 // leases
 	epoch, members, buckets, term, accounts func() float64
 	shares, bound                           func() float64 // buckets of shares; the most of these and of the home's each
 	leading                                 func() float64
@@ -86,6 +90,20 @@ func newMeters(version string, g gauges) *meters {
 	m.set.NewGauge("weir_raft_term", g.term)
 	m.set.NewGauge("weir_raft_leading", g.leading)
 	m.set.NewGauge("weir_ledger_accounts", g.accounts)
+	for name, of := range map[string]func(cluster.Tally) float64{
+		"weir_shipped_parcels_total":          func(t cluster.Tally) float64 { return float64(t.Parcels) },
+		"weir_shipped_bytes_total":            func(t cluster.Tally) float64 { return float64(t.Bytes) },
+		"weir_shipped_anew_total":             func(t cluster.Tally) float64 { return float64(t.Again) },
+		"weir_handed_over_partitions_total":   func(t cluster.Tally) float64 { return float64(t.HandedOver) },
+		`weir_tenures_total{start="copy"}`:    func(t cluster.Tally) float64 { return float64(t.Inherited) },
+		`weir_tenures_total{start="cold"}`:    func(t cluster.Tally) float64 { return float64(t.Cold) },
+		"weir_copies_behind_seconds":          func(t cluster.Tally) float64 { return t.Behind.Seconds() },
+		`weir_moving_partitions{to="others"}`: func(t cluster.Tally) float64 { return float64(t.Leaving) },
+		`weir_moving_partitions{to="this"}`:   func(t cluster.Tally) float64 { return float64(t.Awaiting) },
+	} {
+		m.set.NewGauge(name, func() float64 { return of(g.tally()) })
+	}
+	m.set.NewGauge("weir_leases_lost_total", func() float64 { return float64(g.lost()) })
 	m.set.NewGauge(fmt.Sprintf(`weir_build_info{version=%q}`, version), func() float64 { return 1 })
 	return m
 }
@@ -199,6 +217,22 @@ func (f meteredFallback) Check(ctx context.Context, r policy.Request, nodes int)
 	began := f.now()
 	answer, err := f.Fallback.Check(ctx, r, nodes)
 	f.m.count(pathFallback, f.now().Sub(began), &answer, err)
+	return answer, err
+}
+
+// Deputise decides and counts.
+func (f meteredFallback) Deputise(ctx context.Context, r policy.Request) (policy.Decision, error) {
+	began := f.now()
+	answer, err := f.Fallback.Deputise(ctx, r)
+	f.m.count(pathDeputy, f.now().Sub(began), &answer, err)
+	return answer, err
+}
+
+// Leaseless decides and counts.
+func (f meteredFallback) Leaseless(ctx context.Context, r policy.Request) (policy.Decision, error) {
+	began := f.now()
+	answer, err := f.Fallback.Leaseless(ctx, r)
+	f.m.count(pathLeaseless, f.now().Sub(began), &answer, err)
 	return answer, err
 }
 

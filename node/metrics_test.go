@@ -35,7 +35,10 @@ func written(m *meters) string {
 
 func quietMeters() *meters {
 	zero := func() float64 { return 0 }
-	return newMeters("v", gauges{epoch: zero, members: zero, buckets: zero, term: zero, accounts: zero, shares: zero, bound: zero, leading: zero, lease: zero})
+	return newMeters("v", gauges{
+		epoch: zero, members: zero, buckets: zero, term: zero, accounts: zero, shares: zero, bound: zero, leading: zero, lease: zero,
+		tally: func() cluster.Tally { return cluster.Tally{} }, lost: func() uint64 { return 0 },
+	})
 }
 
 func TestEveryDecisionIsCountedAndOnlyDecisions(t *testing.T) {

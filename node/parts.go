@@ -36,15 +36,20 @@ type parts struct {
 	book    *policy.Book
 	machine *ledger.Machine
 
-	group  *group.Group
-	gossip *cluster.Gossip
-	links  *transport.Peers
-	keeper *cluster.Keeper
-	lease  *cluster.Lease
-	lessor *cluster.Lessor
+	group   *group.Group
+	gossip  *cluster.Gossip
+	links   *transport.Peers
+	keeper  *cluster.Keeper
+	lease   *cluster.Lease
+	lessor  *cluster.Lessor
+	steward *cluster.Steward
+	copies  *cluster.Copies
+	debits  *cluster.Debits
 
 	buckets   *limiter.Store // as home
 	shares    *limiter.Store // of what no home decides
+	records   *policy.Records
+	snapshots *snapshots
 	proposer  *cluster.Proposer
 	ledger    *ledger.Ledger
 	waterfall *policy.Waterfall
@@ -72,7 +77,7 @@ func build(cfg Config) (*parts, error) {
 func (p *parts) listen() error {
 	network := p.cfg.network()
 	var err error
-	if p.port, err = transport.OpenPeerPort(network, p.cfg.PeerAddr, p.cfg.Name); err != nil {
+	if p.port, err = transport.OpenPeerPort(network, p.cfg.PeerAddr, p.cfg.Name, p.lineage); err != nil {
 		return fmt.Errorf("%w: is another node running here? choose another --peer-addr", err)
 	}
 	if p.http, err = network.Listen(p.cfg.HTTPAddr); err != nil {
@@ -105,6 +110,20 @@ func (p *parts) agree() error {
 	p.shares = limiter.NewStore(limiter.Config{BucketsMax: p.cfg.BucketsMax})
 	p.views = cluster.NewViews(p.adopt)
 	p.book = policy.NewBook(log)
+	p.records = policy.NewRecords(policy.RecordsConfig{Policy: p.book.Current, Now: p.now})
+	p.links = transport.NewPeers(p.cfg.network(), p.lineage)
+	p.snapshots = newSnapshots(snapshotsConfig{
+		Disk: p.cfg.snapshots(), Every: p.cfg.SnapshotEvery, Views: p.views, Buckets: p.buckets, Records: p.records, Now: p.now, Logger: log,
+		Kept: func(part uint16) (uint64, bool) { return p.copies.Kept(part) },
+	})
+	p.copies = cluster.NewCopies(cluster.CopiesConfig{
+		Name: p.cfg.Name, Boot: p.boot, Now: p.now, State: estate{p.buckets, p.records, p.now, p.snapshots}, Peers: p.links,
+		Ready: func() { p.lease.Ask() }, Logger: log,
+	})
+	p.debits = cluster.NewDebits(cluster.DebitsConfig{
+		Name: p.cfg.Name, Boot: p.boot, Source: mathrand.Uint64(), Now: p.now, BucketsMax: p.cfg.BucketsMax,
+		Views: p.views, Peers: p.links, Logger: log,
+	})
 	p.machine = ledger.NewMachine(ledger.DefaultConfig())
 
 	g := group.DefaultConfig()
@@ -112,11 +131,7 @@ func (p *parts) agree() error {
 	g.Address = p.port.Addr().String()
 	g.CommandBytes, g.PackBytes = commandMax, 2*commandMax
 	g.Resolve = p.resolve
-	g.Machines = map[string]group.Machine{
-		machineView:   unstamped{p.views},
-		machinePolicy: bookMachine{p.book},
-		machineLedger: ledgerMachine{p.machine},
-	}
+	g.Machines = machines(p.views, p.book, p.machine)
 	var err error
 	if p.group, err = group.New(g); err != nil {
 		return err
@@ -126,12 +141,11 @@ func (p *parts) agree() error {
 	}
 	p.gossip, err = cluster.NewGossip(cluster.GossipConfig{
 		Self: p.self(), Label: p.cfg.Cluster, Address: p.cfg.GossipAddr, Advertise: p.cfg.Advertise,
-		Seeds: p.cfg.seeds(), Expect: p.cfg.expect(), Network: p.cfg.network(), Now: p.now, Logger: log,
+		Lineage: p.lineage(), Version: p.cfg.Version, Seeds: p.cfg.seeds(), Expect: p.cfg.expect(), Network: p.cfg.network(), Now: p.now, Logger: log,
 	})
 	if err != nil {
 		return err
 	}
-	p.links = transport.NewPeers(p.cfg.network(), p.clusterID)
 	p.keeper = &cluster.Keeper{Gossip: p.gossip, Views: p.views, Policies: p.book, Peers: p.links, Logger: log}
 	p.proposer = &cluster.Proposer{Quorum: quorum{p.group}, Gossip: p.gossip, Peers: p.links}
 	p.lessor = cluster.NewLessor(cluster.LessorConfig{
@@ -140,8 +154,12 @@ func (p *parts) agree() error {
 	})
 	p.lease = cluster.NewLease(cluster.LeaseConfig{
 		Name: p.cfg.Name, Boot: p.boot, Server: p.group.ID(), Times: p.cfg.Lease, Now: p.now, Views: p.views, Policies: p.book, Quorum: quorum{p.group},
-		Lessor: p.lessor, Gossip: p.gossip, Peers: p.links, Begin: p.begin, Logger: log,
+		Lessor: p.lessor, Gossip: p.gossip, Peers: p.links, Copies: p.copies, Logger: log,
 	})
+	p.steward = &cluster.Steward{
+		Gossip: p.gossip, Views: p.views, Quorum: quorum{p.group}, Voters: quorum{p.group},
+		Leases: p.lessor, VotersMax: p.cfg.Voters, Logger: log,
+	}
 	return nil
 }
 
@@ -160,7 +178,8 @@ func (p *parts) tellable() error {
 func (p *parts) self() cluster.Member {
 	return cluster.Member{
 		Name: p.cfg.Name, Boot: p.boot, Server: p.group.ID(), Zone: p.cfg.Zone, Voter: p.cfg.Voter != "no",
-		Peer: p.told(p.port.Addr()), HTTP: p.told(p.http.Addr()), GRPC: p.told(p.grpc.Addr()),
+		Weight: p.cfg.Weight,
+		Peer:   p.told(p.port.Addr()), HTTP: p.told(p.http.Addr()), GRPC: p.told(p.grpc.Addr()),
 	}
 }
 
@@ -176,10 +195,14 @@ func (p *parts) told(bound net.Addr) string {
 	return net.JoinHostPort(p.cfg.Advertise, port)
 }
 
-// clusterID is the cluster that this node is of, empty before it is known.
-func (p *parts) clusterID() string {
+// lineage is the cluster that this node is of, and its generation, as View.Lineage; empty before it is known. Before there is a
+// view it is that of the log it has: a node without one may have moved.
+func (p *parts) lineage() string {
 	if v := p.views.Current(); v != nil {
-		return v.Cluster
+		return v.Lineage()
+	}
+	if p.group.HasState() {
+		return p.group.Lineage()
 	}
 	return ""
 }
@@ -197,39 +220,11 @@ func (p *parts) resolve(name string) (string, error) {
 	return "", fmt.Errorf("no address of %s is known", name)
 }
 
-// firstEpoch is that of the first view: who it names had no home before.
-const firstEpoch = 1
-
-// adopt settles what a new view means for the buckets, before it comes into force: what this node is no
-// longer home of is dropped, and what it newly is starts cold, unless nobody was home before.
+// adopt gives this node its part in a new view, before it comes into force.
 func (p *parts) adopt(previous, next *cluster.View) {
 	p.tellOf(previous, next)
-	defer p.lease.Ask()
-	now := p.now().UnixNano()
-	for i := range ring.Partitions {
-		part := uint16(i)
-		was, is := p.owns(previous, part), p.owns(next, part)
-		kept := was && is && previous.Table.Since[part] == next.Table.Since[part]
-		if kept || (!was && !is) {
-			continue
-		}
-		p.buckets.Drop(part)
-		if !is || next.Table.Since[part] > firstEpoch { // what is lost is cold too: a check on its way must find no full bucket
-			p.buckets.Cold(part, now)
-		}
-	}
-}
-
-// begin has what this node is home of since an epoch after from, up to level, start cold now: until now another node may
-// have decided for it.
-func (p *parts) begin(from, level uint64) {
-	v := p.views.Current()
-	now := p.now().UnixNano()
-	for i, since := range v.Table.Since {
-		if since > max(from, firstEpoch) && since <= level && p.owns(v, uint16(i)) {
-			p.buckets.Cold(uint16(i), now)
-		}
-	}
+	p.copies.Adopt(next)
+	p.lease.Ask()
 }
 
 // tellOf logs what a new view changes.
@@ -252,33 +247,28 @@ func (p *parts) tellOf(previous, next *cluster.View) {
 	p.cfg.Logger.Info("view", "epoch", next.Epoch, "in", in, "out", out)
 }
 
-func (p *parts) owns(v *cluster.View, part uint16) bool {
-	if v == nil {
-		return false
-	}
-	home, ok := v.Home(part)
-	return ok && home.Name == p.cfg.Name && home.Boot == p.boot
-}
-
 // decide makes what decides: the ledger's front, the waterfall, the fallback, and the router before them.
 func (p *parts) decide() {
 	p.ledger = ledger.New(p.proposer.For(machineLedger, true))
 	purse := policy.Thrifty(p.ledger, policy.ThriftyConfig{Now: p.now})
 	p.waterfall = policy.NewWaterfall(policy.WaterfallConfig{
 		Policy: p.book.Current, Limits: p.buckets, Hasher: p.hasher, Purse: purse, Now: p.now, Lease: p.lease, Logger: p.cfg.Logger,
-		Shares: p.shares, Nodes: func() int { return len(p.roster()) },
+		Shares: p.shares, Nodes: func() int { return len(p.roster()) }, Records: p.records,
 	})
 	fallback := policy.NewFallback(policy.FallbackConfig{
-		Policy: p.book.Current, Limits: p.shares, Hasher: p.hasher, Now: p.now,
+		Policy: p.book.Current, Limits: p.shares, Home: p.buckets, Debits: p.debits, Hasher: p.hasher, Now: p.now,
 	})
 	p.meters = newMeters(p.cfg.Version, p.gauges())
+	p.snapshots.load(p.group.ID(), p.meters.set)
 	home := home{
-		Trier:   policy.Idempotent(p.waterfall, policy.IdempotentConfig{Policy: p.book.Current, Now: p.now}),
+		Trier: policy.Idempotent(p.waterfall, policy.IdempotentConfig{
+			Policy: p.book.Current, Now: p.now, Records: p.records, Replicated: p.copies.Replicated,
+		}),
 		settler: p.waterfall,
 	}
 	p.router = cluster.NewRouter(cluster.RouterConfig{
 		Name: p.cfg.Name, Boot: p.boot, Views: p.views, Keeper: p.keeper, Policy: p.book.Current,
-		Peers: meteredPeers{p.links, p.meters, p.now}, Home: metered{home, p.meters, p.now},
+		Peers: meteredPeers{p.links, p.meters, p.now}, Home: metered{home, p.meters, p.now}, Lease: p.lease, Tenant: p.copies,
 		Fallback: meteredFallback{fallback, p.meters, p.now}, ForwardTimeout: p.cfg.ForwardTimeout,
 	})
 }
@@ -303,6 +293,7 @@ func (p *parts) hasher() limiter.Hasher {
 
 func (p *parts) gauges() gauges {
 	return gauges{
+		tally: p.copies.Tally, lost: p.lease.Lost,
 		epoch:    func() float64 { return float64(p.views.Epoch()) },
 		members:  func() float64 { return float64(len(p.gossip.Alive())) },
 		buckets:  func() float64 { return float64(p.buckets.Len()) },
@@ -338,7 +329,10 @@ func (p *parts) Topology() transport.Topology {
 	t := transport.Topology{
 		View: p.views.Current(), Node: p.cfg.Name,
 		Alive: make(map[string]bool), Voters: make(map[string]bool), Clients: make(map[string]int),
+		Epochs: make(map[string]uint64), Versions: make(map[string]string),
 	}
+	t.Leases = p.leases(t.View)
+	t.Epochs[p.cfg.Name] = p.views.Epoch()
 	if current := p.book.Current(); current != nil {
 		t.PolicyVersion, t.Domains = current.Version(), current.Outlines()
 	}
@@ -346,6 +340,8 @@ func (p *parts) Topology() transport.Topology {
 		t.Alive[m.Name] = true
 		t.Voters[m.Name] = m.Votes
 		t.Clients[m.Name] = m.Clients
+		t.Epochs[m.Name] = max(t.Epochs[m.Name], m.Epoch)
+		t.Versions[m.Name] = m.Version
 		if m.Leading {
 			t.Leader = m.Name
 		}

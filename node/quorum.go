@@ -19,6 +19,15 @@ const (
 	machineLedger = "ledger"
 )
 
+// machines are what the Raft group drives.
+func machines(views pure, book *policy.Book, credits *ledger.Machine) map[string]group.Machine {
+	return map[string]group.Machine{
+		machineView:   unstamped{views},
+		machinePolicy: bookMachine{book},
+		machineLedger: ledgerMachine{credits},
+	}
+}
+
 // pure is a machine that needs to know nothing of the log but the order of its commands.
 type pure interface {
 	Apply(command []byte) []byte
@@ -86,15 +95,8 @@ func (q quorum) Found(ctx context.Context, members []cluster.Member) error {
 
 // Servers returns the ids of the voters by member name.
 func (q quorum) Servers() (map[string]string, error) {
-	servers, err := q.Group.Servers()
-	if err != nil {
-		return nil, err
-	}
-	ids := make(map[string]string, len(servers))
-	for _, s := range servers {
-		ids[s.Name] = s.ID
-	}
-	return ids, nil
+	voters, _, err := q.Electorate()
+	return voters, err
 }
 
 // Add makes a member a voter.

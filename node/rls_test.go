@@ -105,9 +105,10 @@ func TestDescriptorsOfDifferentHomesAreDecidedAtOnce(t *testing.T) {
 				t.Errorf("%s: 3 of 4 given back, under a limit of 5: %v", all[i], st)
 			}
 		}
+		time.Sleep(200 * time.Millisecond) // its deputy is a moment behind
 		s.crash(s.nodes[2])
 		lost := ask(0, users(homes[s.nodes[2].name][0]))
-		if reason := lost.GetDynamicMetadata().AsMap()["reason"]; lost.GetOverallCode() != rlsv3.RateLimitResponse_OK || reason != "FALLBACK_SHARE" {
+		if reason := lost.GetDynamicMetadata().AsMap()["reason"]; lost.GetOverallCode() != rlsv3.RateLimitResponse_OK || reason != "FALLBACK_DEPUTY" {
 			t.Errorf("a home is gone: %v", lost)
 		}
 	})

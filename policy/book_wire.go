@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 	"unicode/utf8"
 )
@@ -68,6 +69,66 @@ func (c *coder) int(v *int64) {
 	c.uint(&u)
 	if c.reading {
 		*v = int64(u>>1) ^ -int64(u&1)
+	}
+}
+
+// between is for a number that must not be less than low nor more than high.
+func (c *coder) between(v *int64, low, high int64) {
+	if c.int(v); c.reading && (*v < low || *v > high) {
+		c.fail("it holds a number that cannot be")
+		*v = low
+	}
+}
+
+func (c *coder) flag(v *bool) {
+	var b uint8
+	if *v {
+		b = 1
+	}
+	if enum(c, &b, 2); c.reading {
+		*v = b == 1
+	}
+}
+
+// enum is for a word of a list of so many.
+func enum[T ~uint8](c *coder, v *T, words int) {
+	b := uint8(*v)
+	if c.byte(&b); !c.reading {
+		return
+	}
+	if int(b) >= words {
+		c.fail("it holds a word that this release does not know")
+		b = 0
+	}
+	*v = T(b)
+}
+
+// fixed is for bytes whose number both sides know.
+func (c *coder) fixed(v []byte) {
+	if !c.reading {
+		c.b = append(c.b, v...)
+	} else {
+		copy(v, c.take(len(v)))
+	}
+}
+
+// list is for any number of elements. None is nil when it is read.
+func list[T any](c *coder, all *[]T, each func(*T)) {
+	n := c.count(len(*all), math.MaxInt32)
+	if !c.reading {
+		for i := range *all {
+			each(&(*all)[i])
+		}
+		return
+	}
+	*all = nil
+	for range n {
+		if c.err != nil {
+			return
+		}
+		var one T
+		each(&one)
+		*all = append(*all, one)
 	}
 }
 

@@ -81,6 +81,7 @@ func (l *limit) fields(d *Domain) []field {
 		{"shadow", strconv.FormatBool(l.shadow)},
 		{"fallback", fallbackWords[l.fallback]},
 		{"cold_start", choose(drained, "drained", "fresh")},
+		{"takeover", choose(l.bound.Takeover == limiter.TakeoverEmpty, "empty", "copy")},
 	}
 }
 

@@ -52,7 +52,7 @@ domains:
     limits:
       - {name: d, key: [user], algorithm: concurrency, limit: 5, ttl: 90s}
       - {name: c, key: [user], algorithm: calendar_window, limit: 5, window: week, time_zone: Europe/Berlin}
-      - {name: a, match: {tier: "!free", model: [large, "x*"]}, key: [user], algorithm: token_bucket, rate: 90/7d, burst: 60, spill: true, fallback: open, cold_start: fresh}
+      - {name: a, match: {tier: "!free", model: [large, "x*"]}, key: [user], algorithm: token_bucket, rate: 90/7d, burst: 60, spill: true, fallback: open, cold_start: fresh, takeover: empty}
     prices:
       - {match: {model: large}, per: {requests: 0.01, tokens: 0.000001}}
 `
@@ -62,7 +62,7 @@ domains:
 		"changed llm: order [included, promo, credit, overdraft] -> [included]",
 		"added llm limit d",
 		"changed llm limit c: meter tokens -> requests, window day -> week, time_zone UTC -> Europe/Berlin (buckets start afresh)",
-		"changed llm limit a: match [model: large, tier: !free] -> [model: [large, x*], tier: !free], rate 60/min -> 90/7d, spill false -> true, fallback share -> open, cold_start drained -> fresh",
+		"changed llm limit a: match [model: large, tier: !free] -> [model: [large, x*], tier: !free], rate 60/min -> 90/7d, spill false -> true, fallback share -> open, cold_start drained -> fresh, takeover copy -> empty",
 		"removed llm limit b (buckets start afresh)",
 		"changed llm price 1: per [requests: 0.01, tokens: 0.000002] -> [requests: 0.01, tokens: 0.000001]",
 		"removed llm price 2",

@@ -17,6 +17,8 @@ var (
 	ErrNoReservation = errors.New("no such reservation")
 	// ErrVersionConflict is returned by Put when the cluster's policy is not at the version that the caller expected.
 	ErrVersionConflict = errors.New("policy is at another version")
+	// ErrChunk is returned by Records.Restore for bytes that are no chunk of this format, or of another partition.
+	ErrChunk = errors.New("invalid chunk of records")
 	// ErrUnavailable is returned when nothing could be decided: there is no policy yet, a bound of this node is
 	// reached, or a settlement could not reach the ledger. Repeating it later can help.
 	ErrUnavailable = errors.New("unavailable")

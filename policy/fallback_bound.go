@@ -92,7 +92,7 @@ func (w *Waterfall) byShare(p *plan, c *crowd, id ulid.ULID, now int64, ask ask)
 		w.withdraw(p, now)
 	}
 	p.limits, p.takes = limits, takes
-	return p.shared(id, outcome, noRoom)
+	return p.shared(id, outcome, noRoom, byShare)
 }
 
 // onlyOpen says of an admitted request that a limit was not asked, if one was not.

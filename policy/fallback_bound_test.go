@@ -107,7 +107,7 @@ func TestAtTheBoundNobodysCreditIsTouchedAndNothingIsReserved(t *testing.T) {
 	if d := g.check(t, bob); d.Verdict != Allow || d.Reason != FallbackShare || d.Reservation != "" {
 		t.Errorf("%+v", d)
 	}
-	if n := g.w.held.claimed + len(g.w.held.byID); n != 0 {
+	if n := g.w.c.Records.claimed + g.w.c.Records.reserved; n != 0 {
 		t.Errorf("%d reservations are held", n)
 	}
 }

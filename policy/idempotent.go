@@ -1,25 +1,25 @@
 package policy
 
 import (
-	"container/list"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
 // IdempotentConfig is what Idempotent works with. Policy and Now are needed.
 type IdempotentConfig struct {
-	Policy func() *Policy
-	Now    func() time.Time
-	Keep   time.Duration // default 10 min: how long a decision is remembered
-	// KeysMax bounds the keys, default 100,000. At the bound the decision that was made first is forgotten; when all
-	// are still being decided, a further key gets ErrUnavailable.
-	KeysMax int
+	Policy  func() *Policy
+	Now     func() time.Time
+	Keep    time.Duration // default 10 min: how long a decision is remembered
+	Records *Records      // where decisions are kept; by default its own
+	// Replicated, if not nil, is asked after a first decision was kept and before it is answered: it waits until the deputy of
+	// the partition has it too, where there is one, and reports false if that does not happen in time. The decision then says
+	// that it is Unreplicated. It is called without a lock held.
+	Replicated func(ctx context.Context, partition uint16) bool
 }
 
 // Idempotent returns a Trier that answers a repeated check with the first decision and asks next only once. A key
@@ -27,36 +27,34 @@ type IdempotentConfig struct {
 // decided its repetitions wait for it. The same key with another cost, mode or other attributes is ErrConflict. An
 // error is not remembered. A remembered decision is shared: callers must not change its slices.
 //
-// It remembers in memory, on one node: across a crash of the home the ledger alone remembers.
+// It remembers in Records, which can follow an account to its next home; beyond them the ledger alone remembers.
 func Idempotent(next Trier, c IdempotentConfig) Trier {
 	if c.Keep <= 0 {
 		c.Keep = 10 * time.Minute
 	}
-	if c.KeysMax <= 0 {
-		c.KeysMax = 100_000
+	if c.Records == nil {
+		c.Records = NewRecords(RecordsConfig{Policy: c.Policy, Now: c.Now})
 	}
-	return &idempotent{next: next, c: c, byKey: map[checkKey]*first{}, decided: list.New()}
+	return &idempotent{next: next, c: c}
 }
 
 type idempotent struct {
 	next Trier
 	c    IdempotentConfig
-
-	mu      sync.Mutex // guards what follows
-	byKey   map[checkKey]*first
-	decided *list.List // of *first, in the order of their decisions
 }
 
 type checkKey struct{ domain, account, key string }
 
 // first is the first check with a key. Once done is closed, decision and err are set and never change.
 type first struct {
-	key      checkKey
-	contents [sha256.Size]byte
-	done     chan struct{}
-	decision Decision
-	err      error
-	until    time.Time
+	note          // guarded by Records.mu
+	place     int // in Records.soonest, from 1; 0 while it is not decided; guarded by the same
+	partition uint16
+	key       checkKey
+	contents  [sha256.Size]byte
+	done      chan struct{}
+	decision  Decision
+	err       error
 }
 
 // Check decides, or waits for the first check with the key and answers the same.
@@ -65,12 +63,12 @@ func (i *idempotent) Check(ctx context.Context, r Request) (Decision, error) {
 		return i.next.Check(ctx, r)
 	}
 	for {
-		f, mine, err := i.join(&r)
+		f, mine, err := i.join(&r, true)
 		if err != nil {
 			return Decision{}, err
 		}
 		if mine {
-			i.decide(f, func() (Decision, error) { return i.next.Check(ctx, r) })
+			i.decide(ctx, f, func() (Decision, error) { return i.next.Check(ctx, r) })
 			return f.decision, f.err
 		}
 		select {
@@ -85,17 +83,17 @@ func (i *idempotent) Check(ctx context.Context, r Request) (Decision, error) {
 }
 
 // Try decides what next can at once, and answers what is decided already. A repetition of what is still being decided
-// would have to wait.
+// would have to wait, and so would a first check that a deputy must know of.
 func (i *idempotent) Try(r *Request, d *Decision) (decided bool, err error) {
 	if !keyed(r) {
 		return i.next.Try(r, d)
 	}
-	f, mine, err := i.join(r)
+	f, mine, err := i.join(r, i.c.Replicated == nil)
 	if err != nil {
 		return true, err
 	}
 	if mine {
-		i.decide(f, func() (Decision, error) {
+		i.decide(context.Background(), f, func() (Decision, error) {
 			var own Decision
 			if decided, err = i.next.Try(r, &own); !decided {
 				return own, errWaits
@@ -112,8 +110,11 @@ func (i *idempotent) Try(r *Request, d *Decision) (decided bool, err error) {
 	return true, nil
 }
 
-// answered reports whether the first check is decided.
+// answered reports whether the first check, if there is one, is decided.
 func (f *first) answered() bool {
+	if f == nil {
+		return false
+	}
 	select {
 	case <-f.done:
 		return f.err == nil
@@ -132,8 +133,9 @@ func (d *Decision) copy(from *Decision) {
 // keyed reports whether a request is remembered.
 func keyed(r *Request) bool { return r.IdempotencyKey != "" && r.Mode != Peek }
 
-// join returns the first check with the request's key; mine when that is the caller's.
-func (i *idempotent) join(r *Request) (f *first, mine bool, err error) {
+// join returns the first check with the request's key. If there is none, it makes the caller's the first, which then is
+// mine, or returns nil if the caller does not want to begin.
+func (i *idempotent) join(r *Request, begin bool) (f *first, mine bool, err error) {
 	p := i.c.Policy()
 	if p == nil {
 		return nil, false, fmt.Errorf("%w: this node has no policy yet", ErrUnavailable)
@@ -146,49 +148,81 @@ func (i *idempotent) join(r *Request) (f *first, mine bool, err error) {
 		return nil, false, err
 	}
 	key, contents := checkKey{a.Domain, strings.Clone(a.ID), strings.Clone(r.IdempotencyKey)}, fingerprint(r)
-	now := i.c.Now()
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	for e := i.decided.Front(); e != nil && !now.Before(e.Value.(*first).until); e = i.decided.Front() {
-		i.forget(e)
+	f, mine, err = i.c.Records.join(a.Partition, key, contents, i.c.Now(), begin)
+	if f != nil && f.contents != contents {
+		return nil, false, fmt.Errorf("%w: %q", ErrConflict, short(key.key))
 	}
-	if f = i.byKey[key]; f != nil {
-		if f.contents != contents {
-			return nil, false, fmt.Errorf("%w: %q", ErrConflict, short(key.key))
-		}
+	return f, mine, err
+}
+
+// join returns the check that came first with a key; a new one, which is the caller's, if there is none and it is to begin.
+func (rs *Records) join(p uint16, key checkKey, contents [sha256.Size]byte, now time.Time, begin bool) (f *first, mine bool, err error) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.lapse(now)
+	if f = rs.shelves[p].firsts[key]; f != nil || !begin {
 		return f, false, nil
 	}
-	if len(i.byKey) >= i.c.KeysMax {
-		if i.decided.Len() == 0 {
-			return nil, false, fmt.Errorf("%w: %d checks with an idempotency key are being decided", ErrUnavailable, len(i.byKey))
+	if rs.keys >= rs.c.KeysMax {
+		last := rs.soonest.front()
+		if last == nil {
+			return nil, false, fmt.Errorf("%w: %d checks with an idempotency key are being decided", ErrUnavailable, rs.keys)
 		}
-		i.forget(i.decided.Front())
+		rs.forget(last)
 	}
-	f = &first{key: key, contents: contents, done: make(chan struct{})}
-	i.byKey[key] = f
+	f = &first{partition: p, key: key, contents: contents, done: make(chan struct{})}
+	rs.add(f)
 	return f, true, nil
 }
 
-func (i *idempotent) forget(e *list.Element) {
-	delete(i.byKey, e.Value.(*first).key)
-	i.decided.Remove(e)
+// lapse forgets the decisions that were remembered for long enough.
+func (rs *Records) lapse(now time.Time) {
+	for f := rs.soonest.front(); f != nil && !now.Before(f.until); f = rs.soonest.front() {
+		rs.forget(f)
+	}
+}
+
+// remember keeps a first check that is decided, until then.
+func (rs *Records) remember(f *first, until time.Time) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	f.until = until
+	rs.soonest.push(f)
+	rs.note(f.partition, f)
+}
+
+// disown forgets a first check whose decision does not count.
+func (rs *Records) disown(f *first) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.forget(f)
+}
+
+// unreplicated has a first decision say that the deputy does not have it.
+func (rs *Records) unreplicated(f *first) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	f.decision.Unreplicated = true
 }
 
 // decide has the first check decided, and tells those who wait for it.
-func (i *idempotent) decide(f *first, next func() (Decision, error)) {
-	f.err = ErrUnavailable // should next panic, nobody waits for ever
-	defer func() {
-		i.mu.Lock()
-		if f.err == nil && f.decision.Reason != LedgerUnavailable { // whether that was paid for, the ledger tells who asks again
-			f.until = i.c.Now().Add(i.c.Keep)
-			i.decided.PushBack(f)
-		} else {
-			delete(i.byKey, f.key)
+func (i *idempotent) decide(ctx context.Context, f *first, next func() (Decision, error)) {
+	kept := false
+	defer func() { // should next panic, nobody waits for ever
+		if !kept {
+			i.c.Records.disown(f)
 		}
-		i.mu.Unlock()
 		close(f.done)
 	}()
+	f.err = ErrUnavailable
 	f.decision, f.err = next()
+	if f.err != nil || f.decision.Reason == LedgerUnavailable { // whether that was paid for, the ledger tells who asks again
+		return
+	}
+	i.c.Records.remember(f, i.c.Now().Add(i.c.Keep))
+	if kept = true; i.c.Replicated != nil && !i.c.Replicated(ctx, f.partition) {
+		i.c.Records.unreplicated(f)
+	}
 }
 
 // fingerprint tells requests apart by what they ask for, whatever the order of attributes and costs.

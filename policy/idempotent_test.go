@@ -17,7 +17,7 @@ func TestRepeatedKeyAnswersTheSameAndTakesOnce(t *testing.T) {
 	t.Parallel()
 	g := newRig(t, spillPolicy)
 	g.open(t, "alice", 0, 0, 1_000_000)
-	c := Idempotent(g.w, IdempotentConfig{Policy: func() *Policy { return g.policy }, Now: func() time.Time { return g.now }, KeysMax: 2})
+	c := Idempotent(g.w, IdempotentConfig{Policy: func() *Policy { return g.policy }, Now: func() time.Time { return g.now }, Records: g.few(2)})
 	do := func(words ...string) (Decision, error) { return c.Check(t.Context(), alice(words...)) }
 	first, err := do("key=k", "requests:3", "tokens:5")
 	if err != nil || first.Reason != OKCredit {
@@ -67,7 +67,9 @@ func TestDuplicatesInFlightWaitAndErrorsAreNotRemembered(t *testing.T) {
 			}
 			return Decision{Verdict: Allow, Home: "one"}, nil
 		})
-		c := Idempotent(slow, IdempotentConfig{Policy: func() *Policy { return p }, Now: time.Now, KeysMax: 1})
+		current := func() *Policy { return p }
+		records := NewRecords(RecordsConfig{Policy: current, Now: time.Now, KeysMax: 1})
+		c := Idempotent(slow, IdempotentConfig{Policy: current, Now: time.Now, Records: records})
 		var all sync.WaitGroup
 		var mu sync.Mutex
 		answers := map[string]int{}

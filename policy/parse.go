@@ -29,7 +29,7 @@ var (
 	domainFields = []string{"account", "payer", "unmatched", "headers", "http", "meters", "limits", "prices", "order", "envoy"}
 	limitFields  = []string{
 		"name", "match", "key", "algorithm", "meter", "rate", "limit", "window", "burst", "time_zone", "ttl",
-		"spill", "on_deny", "shadow", "fallback", "cold_start",
+		"spill", "on_deny", "shadow", "fallback", "cold_start", "takeover",
 	}
 	headerWords = []string{"ietf", "envoy", "openai", "none"}
 )

@@ -23,6 +23,7 @@ var boundFields = [...]struct {
 	{"time_zone", []string{"calendar_window"}},
 	{"ttl", []string{"concurrency"}},
 	{"cold_start", []string{"token_bucket", "fixed_window", "sliding_window", "rolling_log", "calendar_window"}},
+	{"takeover", []string{"token_bucket", "fixed_window", "sliding_window", "rolling_log", "calendar_window"}},
 }
 
 // The words of the algorithms and of the calendar, as limiter writes them.
@@ -122,6 +123,9 @@ func (r *reader) algorithm(f map[string]*yaml.Node, n *yaml.Node, l *limit) {
 		if r.choice(c, "drained", "fresh") == "fresh" {
 			l.bound.Cold = limiter.ColdFresh
 		}
+	}
+	if v := f["takeover"]; v != nil && r.choice(v, "copy", "empty") == "empty" {
+		l.bound.Takeover = limiter.TakeoverEmpty
 	}
 	if len(r.mistakes) > before {
 		return

@@ -198,7 +198,7 @@ func (p *plan) look() {
 
 // slot makes the decision's id that of the places which its limits on concurrency give.
 func (p *plan) slot(id ulid.ULID) {
-	key := limiter.Key{Hi: binary.BigEndian.Uint64(id[:8]), Lo: binary.BigEndian.Uint64(id[8:])}
+	key := slotOf(id)
 	for i := range p.takes {
 		p.takes[i].Slot = key
 	}

@@ -135,6 +135,7 @@ const (
 	NoMatch                          // 403: no limit matches and the domain denies what is unmatched
 	LedgerUnavailable                // 503: the limits refuse and credit could not be asked for in time
 	ConcurrencyLimited               // 429: as many requests as may be are in flight
+	FallbackDeputy                   // 200 or 429: the home is out of reach, or has no lease: decided by its deputy's copy, or by what it has
 )
 
 // Remedy says what would help a refused caller.
@@ -216,6 +217,9 @@ type Decision struct {
 	Epoch         uint64 // of the view it decided under
 	ID            ulid.ULID
 	Explain       []Step
+	// Unreplicated says that the check has an idempotency key and the deputy did not confirm in time that it knows the decision:
+	// should the home be lost, a repetition may be decided anew.
+	Unreplicated bool
 }
 
 // Settlement reports what a reserved request really used.

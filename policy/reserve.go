@@ -1,48 +1,73 @@
 package policy
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"github.com/weir-cluster/weir/ledger"
 	"github.com/weir-cluster/weir/limiter"
 )
 
 const sweepPause = time.Second // between full sweeps at the bound
 
-// reservation is what a RESERVE took and what became of it. Only who holds turn touches what is below it.
+// reservation is what a RESERVE took and what became of it. A settlement has the turn, works on a copy of the state, and
+// puts that in its place in whole steps.
 type reservation struct {
+	note    // guarded by Records.mu
 	id      string
+	ulid    ulid.ULID // of the decision that made it
 	domain  *Domain
 	account Account
 	limits  []*limit
-	row     *price // prices what spills, nil when nothing may
-	turn    chan struct{}
-
 	takes   []limiter.Take // parallel to limits, as the RESERVE left them
-	charged amounts        // units in all
-	spilled amounts        // of them, those that credit has to pay
-	debits  []debit        // oldest first
-	draws   int            // ledger commands done, which number the next
-	ended   bool
-	last    [32]byte // contents of the final settlement
-	answer  Settled
+	ends    []int64        // when what they took ends, see Records.endOf
+	order   []ledger.Kind  // what pays
+	row     *price         // prices what spills, nil when nothing may
+	turn    chan struct{}
+	foreign bool // guarded by turn: another home made it, which may have begun a debit that is not known here
 
-	expires time.Time // guarded by reservations.mu
+	state // guarded by Records.mu, and changed only by who has the turn
 }
 
-func newReservation(id ulid.ULID, p *plan, r *Request) *reservation {
+// state is what settlements change. It is copied: its slices and what step points to never change.
+type state struct {
+	revision uint64  // one more with each change
+	charged  amounts // units in all
+	spilled  amounts // of them, those that credit has to pay
+	debits   []debit // oldest first
+	draws    int     // ledger debits done, which number the next
+	step     *step   // a charge that credit is asked for; nil when there is none
+	ended    bool
+	last     [32]byte // contents of the final settlement
+	answer   Settled
+}
+
+// step is use above what is charged, which has to be paid for. It is kept until the ledger has answered, because asked again
+// under the same key it must be asked for the same amount.
+type step struct {
+	more  amounts // units in all
+	short amounts // of them, those that the limits do not cover
+	cost  ledger.Credits
+}
+
+func (rs *Records) newReservation(id ulid.ULID, p *plan, r *Request) *reservation {
 	row, _ := p.domain.price(r.Attributes)
 	account := p.account
 	account.ID, account.Payer = strings.Clone(account.ID), strings.Clone(account.Payer) // the request's are of a longer text
 	res := &reservation{
-		id: reservationID(account.Partition, id.String()), domain: p.domain, account: account, row: row,
-		limits: slices.Clone(p.limits), takes: slices.Clone(p.takes), turn: make(chan struct{}, 1),
-		charged: p.cost, spilled: p.spent.units,
+		id: reservationID(account.Partition, id), ulid: id, domain: p.domain, account: account, row: row, order: p.domain.order,
+		limits: slices.Clone(p.limits), takes: slices.Clone(p.takes), ends: make([]int64, len(p.takes)), turn: make(chan struct{}, 1),
+		state: state{charged: p.cost, spilled: p.spent.units},
+	}
+	for i := range res.takes {
+		t := &res.takes[i]
+		t.Spill = p.limits[i].spill // a prompt plan held it back
+		res.ends[i] = rs.endOf(t.Limit, p.at.UnixNano())
 	}
 	if p.spent.debit.key != "" {
 		res.debits = []debit{p.spent.debit}
@@ -50,8 +75,42 @@ func newReservation(id ulid.ULID, p *plan, r *Request) *reservation {
 	return res
 }
 
+// endOf returns when what is taken at a moment ends, as far as giving it back goes by that: the end of its window, or of
+// its run in a log; zero for other limits.
+func (rs *Records) endOf(l *limiter.Limit, at int64) int64 {
+	switch l.Algorithm {
+	case limiter.TokenBucket, limiter.Concurrency:
+		return 0
+	case limiter.RollingLog:
+		return at + int64(l.Period)
+	}
+	look := [1]limiter.Take{{Limit: l, Cost: 1}}
+	rs.blank.Peek(0, at, look[:])
+	end := at + int64(look[0].Reset)
+	if l.Algorithm == limiter.SlidingWindow {
+		end -= int64(l.Period)
+	}
+	return end
+}
+
+// recall has a take know what one knows that was made when what it took would end then.
+func (rs *Records) recall(t *limiter.Take, end int64) {
+	at := end - 1
+	if t.Limit.Algorithm == limiter.RollingLog {
+		at = end - int64(t.Limit.Period)
+	}
+	look := [1]limiter.Take{*t}
+	rs.blank.Peek(0, at, look[:])
+	*t = look[0]
+}
+
+// slotOf is the slot that a decision has of limits on concurrency.
+func slotOf(id ulid.ULID) limiter.Key {
+	return limiter.Key{Hi: binary.BigEndian.Uint64(id[:8]), Lo: binary.BigEndian.Uint64(id[8:])}
+}
+
 // reservationID names the partition, so that whoever gets it back finds the home.
-func reservationID(partition uint16, id string) string {
+func reservationID(partition uint16, id ulid.ULID) string {
 	return fmt.Sprintf("r-%04x-%s", partition, id)
 }
 
@@ -69,79 +128,95 @@ func ReservationPartition(id string) (uint16, error) {
 	return uint16(b[0])<<8 | uint16(b[1]), nil
 }
 
-// reservations are those of the accounts whose home this node is. One that nobody settles ends at its deadline and
-// keeps its estimate charged. At the bound, ended ones are swept; live ones are never dropped, no further is made.
-type reservations struct {
-	most int
-
-	mu      sync.Mutex // guards what follows
-	byID    map[string]*reservation
-	claimed int // places promised to checks that are being decided
-	swept   time.Time
-}
-
-// claim promises a place, which open or release gives up.
-func (h *reservations) claim(now time.Time) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.byID)+h.claimed >= h.most && now.Sub(h.swept) >= sweepPause {
-		h.sweepLocked(now)
-	}
-	if len(h.byID)+h.claimed >= h.most {
+// claim promises a place for a reservation, which open or release gives up. A reservation that nobody settles ends at its
+// deadline and keeps its estimate charged. At the bound, ended ones are swept; live ones are never dropped, no further is made.
+func (rs *Records) claim(now time.Time) bool {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if !rs.roomLocked(now) {
 		return false
 	}
-	h.claimed++
+	rs.claimed++
 	return true
 }
 
-func (h *reservations) release() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.claimed--
+func (rs *Records) roomLocked(now time.Time) bool {
+	if rs.reserved+rs.claimed >= rs.c.ReservationsMax && now.Sub(rs.swept) >= sweepPause {
+		rs.sweepLocked(now)
+	}
+	return rs.reserved+rs.claimed < rs.c.ReservationsMax
 }
 
-func (h *reservations) open(r *reservation, expires time.Time) string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.claimed--
-	r.expires = expires
-	h.byID[r.id] = r
-	return r.id
+func (rs *Records) release() {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.claimed--
+}
+
+func (rs *Records) open(r *reservation, expires time.Time) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.claimed--
+	r.until = expires
+	rs.put(r)
+}
+
+func (rs *Records) cancel(r *reservation) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.drop(r)
 }
 
 // find returns a reservation that has not ended, or ended so lately that its answer is still known.
-func (h *reservations) find(id string, now time.Time) (*reservation, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	r := h.byID[id]
-	if r == nil || !now.Before(r.expires) {
+func (rs *Records) find(p uint16, id string, now time.Time) (*reservation, error) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	r := rs.shelves[p].reservations[id]
+	if r == nil || !now.Before(r.until) {
 		return nil, fmt.Errorf("%w: %q", ErrNoReservation, short(id))
 	}
 	return r, nil
 }
 
-// extend moves the deadline to no earlier than at and returns how long is left until it.
-func (h *reservations) extend(r *reservation, now, at time.Time) time.Duration {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if at.After(r.expires) {
-		r.expires = at
+// standing returns a copy of the reservation's state.
+func (rs *Records) standing(r *reservation) state {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return r.state
+}
+
+// keep makes st the reservation's state, moves its deadline to no earlier than at, and returns that. It reports false, and
+// changes nothing, for one that is here no more, or that a newer one has replaced.
+func (rs *Records) keep(r *reservation, st *state, at time.Time) (until time.Time, kept bool) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.shelves[r.account.Partition].reservations[r.id] != r {
+		return until, false
 	}
-	return r.expires.Sub(now)
+	st.revision++
+	r.state = *st
+	if at.After(r.until) {
+		r.until = at
+	}
+	rs.note(r.account.Partition, r)
+	return r.until, true
 }
 
 // sweep forgets what ended.
-func (h *reservations) sweep(now time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.sweepLocked(now)
+func (rs *Records) sweep(now time.Time) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.sweepLocked(now)
+	rs.lapse(now)
 }
 
-func (h *reservations) sweepLocked(now time.Time) {
-	h.swept = now
-	for id, r := range h.byID {
-		if !now.Before(r.expires) {
-			delete(h.byID, id)
+func (rs *Records) sweepLocked(now time.Time) {
+	rs.swept = now
+	for i := range rs.shelves {
+		for _, r := range rs.shelves[i].reservations {
+			if !now.Before(r.until) && len(r.turn) == 0 { // one that is being settled will need its place
+				rs.drop(r)
+			}
 		}
 	}
 }

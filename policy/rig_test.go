@@ -59,6 +59,11 @@ func newRig(t testing.TB, document string) *rig {
 	return g
 }
 
+// few are records with room for so many keys.
+func (g *rig) few(keys int) *Records {
+	return NewRecords(RecordsConfig{Policy: g.w.c.Policy, Now: g.w.c.Now, KeysMax: keys})
+}
+
 func (g *rig) check(t testing.TB, r Request) Decision {
 	t.Helper()
 	d, err := g.w.Check(context.Background(), r)

@@ -4,10 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/weir-cluster/weir/ledger"
@@ -25,11 +25,19 @@ const (
 // the final settlement only, credit first. A limit's window that has passed meanwhile gets nothing back.
 //
 // Repeating a settlement changes nothing: not final, it names totals; final, it gets the first answer. A final one
-// with other contents is ErrConflict. On ErrUnavailable the same settlement must be repeated: what it had reached stays
-// done. Also ErrNoReservation and ErrInvalid. Settlements of one reservation wait for each other.
+// with other contents is ErrConflict. On ErrUnavailable the same settlement must be repeated, here or at the account's next
+// home: what it had reached stays done. Also ErrNoReservation and ErrInvalid. Settlements of one reservation wait for each
+// other.
 func (w *Waterfall) Settle(ctx context.Context, s Settlement) (Settled, error) {
+	part, err := ReservationPartition(s.Reservation)
+	if err != nil {
+		return Settled{}, err
+	}
+	if !w.c.Lease.Wait(ctx, part) { // before it is looked for: a new home may not have it yet
+		return Settled{}, fmt.Errorf("settle %s: %w: %w", s.Reservation, ErrUnavailable, errNoLease)
+	}
 	now := w.c.Now()
-	r, err := w.held.find(s.Reservation, now)
+	r, err := w.c.Records.find(part, s.Reservation, now)
 	if err != nil {
 		return Settled{}, err
 	}
@@ -39,53 +47,88 @@ func (w *Waterfall) Settle(ctx context.Context, s Settlement) (Settled, error) {
 	case <-ctx.Done():
 		return Settled{}, fmt.Errorf("wait for another settlement of %s: %w", r.id, ctx.Err())
 	}
-	if r.ended {
-		if r.last != s.contents() {
-			return Settled{}, fmt.Errorf("%w: reservation %s has ended", ErrConflict, r.id)
-		}
-		return r.answer, nil
+	x := &settling{w: w, r: r, at: now, now: now.UnixNano(), state: w.c.Records.standing(r)}
+	answer, err := x.settle(ctx, &s)
+	if err == nil && !w.c.Lease.Holds(part) { // whoever is home now may not know of it
+		return Settled{}, fmt.Errorf("settle %s: %w: %w", r.id, ErrUnavailable, errNoLease)
 	}
-	more, less, err := r.compare(&s)
+	return answer, err
+}
+
+// settling is one settlement: a reservation, and its state as the settlement changes it.
+type settling struct {
+	w   *Waterfall
+	r   *reservation
+	at  time.Time
+	now int64 // the same
+	state
+}
+
+func (x *settling) settle(ctx context.Context, s *Settlement) (answer Settled, err error) {
+	if x.ended {
+		if x.last != s.contents() {
+			return Settled{}, fmt.Errorf("%w: reservation %s has ended", ErrConflict, x.r.id)
+		}
+		return x.answer, nil
+	}
+	more, less, err := x.compare(s)
+	if err == nil && x.step != nil { // an earlier settlement left it
+		if err = x.charge(ctx); err == nil {
+			more, less, err = x.compare(s)
+		}
+	}
+	if err == nil && more != (amounts{}) {
+		if err = x.begin(more); err == nil {
+			err = x.charge(ctx)
+		}
+	}
+	if err == nil {
+		err = x.bar(ctx)
+	}
+	if err == nil && s.Final && less != (amounts{}) {
+		err = x.giveBack(ctx, less)
+	}
 	if err != nil {
 		return Settled{}, err
 	}
-	if more != (amounts{}) {
-		if err := w.charge(ctx, r, more, now.UnixNano()); err != nil {
-			return Settled{}, err
-		}
-	}
-	if s.Final && less != (amounts{}) {
-		if err := w.giveBack(ctx, r, less, now.UnixNano()); err != nil {
-			return Settled{}, err
-		}
-	}
-	w.hold(r, &s, now.UnixNano())
-	answer := Settled{Sources: r.sources(), Forgiven: max(r.owed(r.spilled)-r.paid(), 0), Final: s.Final}
+	x.hold(s)
+	answer = Settled{Sources: x.sources(), Forgiven: max(x.owed(x.spilled)-x.paid(), 0), Final: s.Final}
 	if !s.Final {
-		answer.Expires = w.held.extend(r, now, now.Add(s.Extend))
-		return answer, nil
+		until, err := x.keep(x.at.Add(s.Extend))
+		answer.Expires = until.Sub(x.at)
+		return answer, err
 	}
-	// It stays for a while to answer repetitions.
-	w.held.extend(r, now, now.Add(w.c.ReservationLife))
-	r.ended, r.last, r.answer = true, s.contents(), answer
-	return answer, nil
+	x.ended, x.last, x.answer = true, s.contents(), answer
+	_, err = x.keep(x.at.Add(x.w.c.ReservationLife)) // it stays for a while to answer repetitions
+	return answer, err
+}
+
+// keep makes the state that of the reservation, which then stays until at, at least.
+func (x *settling) keep(at time.Time) (until time.Time, err error) {
+	until, kept := x.w.c.Records.keep(x.r, &x.state, at)
+	if !kept {
+		return until, fmt.Errorf("settle %s: %w: it moved to another home meanwhile", x.r.id, ErrUnavailable)
+	}
+	return until, nil
 }
 
 // hold keeps the reservation's slots for as long again, if it is extended, or frees them at its end.
-func (w *Waterfall) hold(r *reservation, s *Settlement, now int64) {
-	for i, l := range r.limits {
+func (x *settling) hold(s *Settlement) {
+	part, limits := x.r.account.Partition, x.w.c.Limits
+	for i := range x.r.takes {
+		slot := [1]limiter.Take{x.r.takes[i]}
 		switch {
-		case l.bound.Algorithm != limiter.Concurrency:
+		case slot[0].Limit.Algorithm != limiter.Concurrency:
 		case s.Final:
-			w.c.Limits.Release(r.account.Partition, now, r.takes[i:i+1])
+			limits.Release(part, x.now, slot[:])
 		case s.Extend > 0:
-			w.c.Limits.Renew(r.account.Partition, now, r.takes[i:i+1])
+			limits.Renew(part, x.now, slot[:])
 		}
 	}
 }
 
 // compare returns by how much the settlement is above and below what is charged.
-func (r *reservation) compare(s *Settlement) (more, less amounts, err error) {
+func (x *settling) compare(s *Settlement) (more, less amounts, err error) {
 	switch {
 	case s.Extend < 0 || s.Extend > extendMax:
 		return more, less, fmt.Errorf("%w settlement: extending by %v is outside 0 to %v", ErrInvalid, s.Extend, extendMax)
@@ -94,165 +137,106 @@ func (r *reservation) compare(s *Settlement) (more, less amounts, err error) {
 	case len(s.Outcome) > outcomeMax || !utf8.ValidString(s.Outcome):
 		return more, less, fmt.Errorf("%w settlement: the outcome is not UTF-8 of at most %d bytes", ErrInvalid, outcomeMax)
 	}
-	actual, err := r.domain.amounts(s.Actual)
+	d := x.r.domain
+	actual, err := d.amounts(s.Actual)
 	if err != nil {
 		return more, less, err
 	}
-	for m := range r.domain.meters {
-		if names(s.Actual, r.domain.meters[m]) {
-			more[m] = max(actual[m]-r.charged[m], 0)
-			less[m] = max(r.charged[m]-actual[m], 0)
+	for m := range d.meters {
+		if names(s.Actual, d.meters[m]) {
+			more[m] = max(actual[m]-x.charged[m], 0)
+			less[m] = max(x.charged[m]-actual[m], 0)
 		}
 	}
 	return more, less, nil
 }
 
-// charge takes what was used above the charge. The ledger comes first: if it does not answer nothing has changed, and
-// the repetition finds its first debit by the same key.
-func (w *Waterfall) charge(ctx context.Context, r *reservation, more amounts, now int64) error {
-	part := r.account.Partition
-	var short amounts
-	if r.row != nil {
-		look := r.asking(&more, func(l *limit) int64 { return more[l.meter] }, func(l *limit) bool { return l.spill })
-		_, shortfall := w.c.Limits.Peek(part, now, look)
-		short = amounts(shortfall)
-		if cost, ok := r.row.of(&short); !ok {
+// begin finds what of use above the charge credit has to pay for, and keeps that if there is some.
+func (x *settling) begin(more amounts) error {
+	x.step = &step{more: more}
+	if x.r.row == nil {
+		return nil
+	}
+	look := x.asking(&more, func(t *limiter.Take) int64 { return more[t.Meter] }, func(t *limiter.Take) bool { return t.Spill })
+	_, shortfall := x.w.c.Limits.Peek(x.r.account.Partition, x.now, look)
+	short := amounts(shortfall)
+	cost, ok := x.r.row.of(&short)
+	if !ok || short == (amounts{}) {
+		return nil
+	}
+	if x.step.short, x.step.cost = short, cost; cost == 0 {
+		return nil
+	}
+	_, err := x.keep(time.Time{})
+	return err
+}
+
+// charge takes the use of the step. The ledger comes first: if it does not answer nothing has changed, and the repetition
+// finds its first debit by the same key.
+func (x *settling) charge(ctx context.Context) error {
+	more, short := x.step.more, x.step.short
+	if x.step.cost > 0 {
+		consent, err := x.debit(ctx, x.step.cost)
+		if err != nil {
+			return err
+		}
+		if !consent {
 			short = amounts{}
-		} else if cost > 0 {
-			consent, err := w.debit(ctx, r, cost)
-			if err != nil {
-				return err
-			}
-			if !consent {
-				short = amounts{}
-			}
 		}
 	}
-	takes := r.asking(&more, func(l *limit) int64 {
-		if l.spill {
-			return more[l.meter] - short[l.meter]
+	takes := x.asking(&more, func(t *limiter.Take) int64 {
+		if t.Spill {
+			return more[t.Meter] - short[t.Meter]
 		}
-		return more[l.meter]
-	}, func(*limit) bool { return true })
-	w.c.Limits.Charge(part, now, takes)
+		return more[t.Meter]
+	}, func(*limiter.Take) bool { return true })
+	x.w.c.Limits.Charge(x.r.account.Partition, x.now, takes)
 	for m := range more {
-		r.charged[m] += more[m]
-		r.spilled[m] += short[m]
+		x.charged[m] += more[m]
+		x.spilled[m] += short[m]
 	}
-	return nil
+	x.step = nil
+	_, err := x.keep(time.Time{})
+	return err
 }
 
 // asking returns takes for the reservation's limits that count what more has, as far as they are wanted. A slot in flight
 // counts no amounts.
-func (r *reservation) asking(more *amounts, cost func(*limit) int64, wanted func(*limit) bool) []limiter.Take {
+func (x *settling) asking(more *amounts, cost func(*limiter.Take) int64, wanted func(*limiter.Take) bool) []limiter.Take {
 	var takes []limiter.Take
-	for i, l := range r.limits {
-		if more[l.meter] == 0 || l.bound.Algorithm == limiter.Concurrency || !wanted(l) {
+	for _, t := range x.r.takes { // copies, which know in which window they were
+		if more[t.Meter] == 0 || t.Limit.Algorithm == limiter.Concurrency || !wanted(&t) {
 			continue
 		}
-		t := r.takes[i] // a copy of the take, because it knows in which window it was
-		t.Cost, t.Taken = cost(l), 0
+		t.Cost, t.Taken = cost(&t), 0
 		takes = append(takes, t)
 	}
 	return takes
 }
 
-// debit pays cost, or what there is of it. It reports false when the account has no credit that may pay, so that the
-// limits have to stand for it. Repeated after an error it sends the same commands, so nothing is paid twice.
-func (w *Waterfall) debit(ctx context.Context, r *reservation, cost ledger.Credits) (paying bool, err error) {
-	d := ledger.Debit{Key: r.key(), Account: r.account.Payer, Amount: cost, Order: r.domain.order, Memo: "settle " + r.domain.name}
-	receipt, err := w.c.Purse.Debit(ctx, d)
-	if err == nil && receipt.Outcome == ledger.Insufficient && receipt.BalanceAfter > 0 && receipt.BalanceAfter < cost {
-		d.Key, d.Amount = d.Key+"-rest", receipt.BalanceAfter
-		receipt, err = w.c.Purse.Debit(ctx, d)
-	}
-	switch {
-	case errors.Is(err, ledger.ErrNoAccount):
-		return false, nil
-	case errors.Is(err, ledger.ErrConflict):
-		return false, fmt.Errorf("%w: an earlier settlement of %s with other contents has reached the ledger", ErrConflict, r.id)
-	case err != nil:
-		return false, fmt.Errorf("settle %s: %w: %w", r.id, ErrUnavailable, err)
-	}
-	r.draws++
-	if receipt.Outcome == ledger.Done {
-		r.debits = append(r.debits, debit{d.Key, receipt.Parts})
-		return true, nil
-	}
-	return receipt.Outcome == ledger.Insufficient && receipt.BalanceAfter < cost, nil
-}
-
-// key is that of the reservation's next ledger command: the same again until one is done.
-func (r *reservation) key() string { return "settle-" + r.id + "-" + strconv.Itoa(r.draws) }
-
-// giveBack returns what was charged above the use: what credit paid first, then what the limits gave.
-func (w *Waterfall) giveBack(ctx context.Context, r *reservation, less amounts, now int64) error {
-	spilled := r.spilled
-	for m := range less {
-		spilled[m] -= min(less[m], spilled[m])
-	}
-	due := r.paid() - r.owed(spilled)
-	for i := len(r.debits) - 1; i >= 0 && due > 0; i-- {
-		amount := min(due, r.debits[i].amount())
-		if amount == 0 {
-			continue
-		}
-		back := ledger.Return{Key: r.key(), Account: r.account.Payer, Debit: r.debits[i].key, Amount: amount}
-		if _, err := w.c.Purse.Return(ctx, back); err != nil {
-			return fmt.Errorf("settle %s: %w: %w", r.id, ErrUnavailable, err)
-		}
-		r.draws++
-		r.debits[i].unwind(amount)
-		due -= amount
-	}
-	takes := r.asking(&less, func(*limit) int64 { return 0 }, func(*limit) bool { return true })
-	for i := range takes {
-		m := takes[i].Meter
-		takes[i].Taken = less[m]
-		if takes[i].Spill {
-			takes[i].Taken -= r.spilled[m] - spilled[m]
-		}
-	}
-	w.c.Limits.Return(r.account.Partition, now, takes)
-	for m := range less {
-		r.charged[m] -= less[m]
-	}
-	r.spilled = spilled
-	return nil
-}
-
-// unwind takes an amount off what was drawn, last taken first, as the ledger does.
-func (d *debit) unwind(amount ledger.Credits) {
-	for i := len(d.parts) - 1; i >= 0 && amount > 0; i-- {
-		x := min(amount, d.parts[i].Amount)
-		d.parts[i].Amount -= x
-		amount -= x
-	}
-}
-
 // owed is the price of units; 0 for none.
-func (r *reservation) owed(units amounts) ledger.Credits {
-	if r.row == nil {
+func (x *settling) owed(units amounts) ledger.Credits {
+	if x.r.row == nil {
 		return 0
 	}
-	cost, _ := r.row.of(&units)
+	cost, _ := x.r.row.of(&units)
 	return cost
 }
 
-func (r *reservation) paid() (sum ledger.Credits) {
-	for i := range r.debits {
-		sum += r.debits[i].amount()
+func (x *settling) paid() (sum ledger.Credits) {
+	for i := range x.debits {
+		sum += x.debits[i].amount()
 	}
 	return sum
 }
 
 // sources lists what is charged now, by source. What was forgiven stands under none.
-func (r *reservation) sources() []Draw {
-	p := plan{domain: r.domain, cost: r.charged}
-	limits := p.fromLimits(nil, &r.spilled, len(r.debits))
+func (x *settling) sources() []Draw {
+	p := plan{domain: x.r.domain, cost: x.charged}
+	limits := p.fromLimits(nil, &x.spilled, len(x.debits))
 	var parts []ledger.Part
-	for i := range r.debits {
-		for _, part := range r.debits[i].parts {
+	for i := range x.debits {
+		for _, part := range x.debits[i].parts {
 			same := func(p ledger.Part) bool { return p.Kind == part.Kind && p.Grant == part.Grant }
 			if j := slices.IndexFunc(parts, same); j >= 0 {
 				parts[j].Amount += part.Amount
@@ -261,13 +245,13 @@ func (r *reservation) sources() []Draw {
 			}
 		}
 	}
-	units, paid, owed := r.spilled, r.paid(), r.owed(r.spilled)
+	units, paid, owed := x.spilled, x.paid(), x.owed(x.spilled)
 	if paid < owed {
 		for m := range units {
 			units[m] = share(units[m], paid, owed)
 		}
 	}
-	return draws(limits, r.domain, r.row, &units, parts)
+	return draws(limits, x.r.domain, x.r.row, &units, parts)
 }
 
 // contents tells settlements of one reservation apart.

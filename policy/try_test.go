@@ -66,8 +66,8 @@ func TestOnlyWhatNeedsNoCreditIsDecidedAtOnce(t *testing.T) {
 		if decided != c.decided || err != nil || decided && d.Verdict != c.verdict {
 			t.Errorf("%s: %v, %s, %v", c.name, decided, told(d), err)
 		}
-		if g.w.held.claimed != 0 || len(g.w.held.byID) != 0 && d.Reservation == "" {
-			t.Errorf("%s: %d places are claimed, %d reservations", c.name, g.w.held.claimed, len(g.w.held.byID))
+		if g.w.c.Records.claimed != 0 || g.w.c.Records.reserved != 0 && d.Reservation == "" {
+			t.Errorf("%s: %d places are claimed, %d reservations", c.name, g.w.c.Records.claimed, g.w.c.Records.reserved)
 		}
 		if look := g.check(t, Standing("llm", alice().Attributes)); look.Limits[0].Remaining != c.left {
 			t.Errorf("%s: %d left, want %d", c.name, look.Limits[0].Remaining, c.left)
@@ -141,7 +141,7 @@ func TestAKeyThatWaitsIsLeftToCheck(t *testing.T) {
 		g.check(t, alice("requests:2"))
 		answer := make(chan struct{})
 		g.w.c.Purse = slowPurse{g.ledger, answer}
-		c := Idempotent(g.w, IdempotentConfig{Policy: func() *Policy { return g.policy }, Now: func() time.Time { return g.now }, KeysMax: 1})
+		c := Idempotent(g.w, IdempotentConfig{Policy: func() *Policy { return g.policy }, Now: func() time.Time { return g.now }, Records: g.few(1)})
 		r := alice("key=k", "requests:2")
 		try := func() (d Decision, decided bool) {
 			t.Helper()

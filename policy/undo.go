@@ -34,7 +34,7 @@ func (w *Waterfall) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-sweep.C:
-			w.held.sweep(w.c.Now())
+			w.c.Records.sweep(w.c.Now())
 		case r := <-w.undos:
 			w.carryOut(ctx, r)
 		}

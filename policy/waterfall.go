@@ -36,7 +36,7 @@ type WaterfallConfig struct {
 	Shares *limiter.Store // the Fallback's, for limits that share when Limits has no room; nil: they refuse then
 	Nodes  func() int     // on the roster; needed with Shares
 
-	ReservationsMax int           // default 100,000; beyond it RESERVE is refused
+	Records         *Records      // where reservations are kept; by default its own
 	ReservationLife time.Duration // default 10 min, until a reservation ends by itself
 	UndoMax         int           // default 1,024 debits waiting to be undone; beyond it one is logged and left
 }
@@ -62,8 +62,8 @@ func (c *WaterfallConfig) fill() {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if c.ReservationsMax <= 0 {
-		c.ReservationsMax = 100_000
+	if c.Records == nil {
+		c.Records = NewRecords(RecordsConfig{Policy: c.Policy, Now: c.Now})
 	}
 	if c.ReservationLife <= 0 {
 		c.ReservationLife = 10 * time.Minute
@@ -81,7 +81,6 @@ func (c *WaterfallConfig) fill() {
 type Waterfall struct {
 	c     WaterfallConfig
 	plans sync.Pool // of *plan
-	held  reservations
 	undos chan ledger.Return
 }
 
@@ -93,7 +92,6 @@ func NewWaterfall(c WaterfallConfig) *Waterfall {
 	return &Waterfall{
 		c:     c,
 		plans: sync.Pool{New: func() any { return newPlan() }},
-		held:  reservations{most: c.ReservationsMax, byID: map[string]*reservation{}},
 		undos: make(chan ledger.Return, c.UndoMax),
 	}
 }
@@ -175,7 +173,7 @@ func (w *Waterfall) decide(ctx context.Context, p *plan, r *Request, at time.Tim
 	if !p.matched && p.domain.denyUnmatched {
 		return p.nothingMatches(id), nil
 	}
-	if r.Mode == Reserve && !w.held.claim(at) {
+	if r.Mode == Reserve && !w.c.Records.claim(at) {
 		p.drop()
 		return p.deny(id, FallbackClosed, RemedyWait, "This node holds as many reservations as it may; try again later."), nil
 	}
@@ -185,13 +183,28 @@ func (w *Waterfall) decide(ctx context.Context, p *plan, r *Request, at time.Tim
 	p.slot(id)
 	d, err := w.take(ctx, p, r, id, at.UnixNano())
 	if r.Mode == Reserve {
-		if err == nil && d.Verdict == Allow && d.Reason != FallbackShare { // of a share nothing is kept to settle
-			d.Reservation = w.held.open(newReservation(id, p, r), at.Add(w.c.ReservationLife))
-		} else {
-			w.held.release()
-		}
+		return w.reserve(p, r, id, d, err)
 	}
 	return d, err
+}
+
+// reserve keeps what a RESERVE took, if it was allowed, to be settled. Of what this node's share gave nothing is kept.
+func (w *Waterfall) reserve(p *plan, r *Request, id ulid.ULID, d *Decision, err error) (*Decision, error) {
+	if err != nil || d.Verdict != Allow || d.Reason == FallbackShare {
+		w.c.Records.release()
+		return d, err
+	}
+	res := w.c.Records.newReservation(id, p, r)
+	w.c.Records.open(res, p.at.Add(w.c.ReservationLife))
+	if err := w.lapsed(p, p.at.UnixNano()); err != nil { // who is home now may not know of it
+		w.c.Records.cancel(res)
+		if paid := p.spent.debit.key; paid != "" && r.IdempotencyKey == "" { // with a key, who asks again finds it paid
+			w.undo(ledger.Return{Key: "undo-" + paid, Account: p.account.Payer, Debit: paid})
+		}
+		return nil, err
+	}
+	d.Reservation = res.id
+	return d, nil
 }
 
 // look asks what the limits would say, and takes nothing.

@@ -207,17 +207,17 @@ func TestSettleRepeatedAfterTheLedgerFailedChargesOnce(t *testing.T) {
 func TestReservationsAreBoundedAndTheEndedMakeRoom(t *testing.T) {
 	t.Parallel()
 	g := newRig(t, spillPolicy)
-	g.w.held.most = 2
+	g.w.c.Records.c.ReservationsMax = 2
 	for i, want := range []Reason{OK, OK, FallbackClosed} {
 		if d := g.check(t, request([]string{fmt.Sprintf("user=u%d", i), "reserve"})); d.Reason != want {
 			t.Errorf("%d: %+v", i, d)
 		}
 	}
 	g.now = g.now.Add(11 * time.Minute)
-	if d := g.check(t, alice("reserve", "requests:9")); d.Reason != RateLimited || g.w.held.claimed != 0 {
+	if d := g.check(t, alice("reserve", "requests:9")); d.Reason != RateLimited || g.w.c.Records.claimed != 0 {
 		t.Errorf("%+v", d)
 	}
-	if d := g.check(t, alice("reserve")); d.Reason != OK || len(g.w.held.byID) != 1 || g.w.held.claimed != 0 {
+	if d := g.check(t, alice("reserve")); d.Reason != OK || g.w.c.Records.reserved != 1 || g.w.c.Records.claimed != 0 {
 		t.Errorf("%+v", d)
 	}
 }

@@ -12,7 +12,7 @@ var (
 		ReasonUnknown: "UNKNOWN", OK: "OK", OKCredit: "OK_CREDIT", FallbackOpen: "FALLBACK_OPEN", FallbackShare: "FALLBACK_SHARE",
 		FallbackClosed: "FALLBACK_CLOSED", RateLimited: "RATE_LIMITED", QuotaExhausted: "QUOTA_EXHAUSTED",
 		CreditsExhausted: "CREDITS_EXHAUSTED", Blocked: "BLOCKED", NoMatch: "NO_MATCH", LedgerUnavailable: "LEDGER_UNAVAILABLE",
-		ConcurrencyLimited: "CONCURRENCY_LIMITED",
+		ConcurrencyLimited: "CONCURRENCY_LIMITED", FallbackDeputy: "FALLBACK_DEPUTY",
 	}
 )
 
@@ -23,6 +23,7 @@ var reasonStatus = [...]int{
 	RateLimited: http.StatusTooManyRequests, QuotaExhausted: http.StatusTooManyRequests,
 	CreditsExhausted: http.StatusPaymentRequired, Blocked: http.StatusForbidden, NoMatch: http.StatusForbidden,
 	LedgerUnavailable: http.StatusServiceUnavailable, ConcurrencyLimited: http.StatusTooManyRequests,
+	FallbackDeputy: http.StatusTooManyRequests,
 }
 
 // String returns the word of the wire, such as CONSUME.
@@ -40,7 +41,7 @@ func (r Remedy) String() string { return word(remedyWords[:], int(r)) }
 // String returns the word of the wire, such as LIMIT.
 func (s Source) String() string { return word(sourceWords[:], int(s)) }
 
-// Status returns the HTTP status that a decision with this reason is answered with; for FallbackShare the one
+// Status returns the HTTP status that a decision with this reason is answered with; for FallbackShare and FallbackDeputy the one
 // of a refusal, because only the verdict tells (Decision.Status looks at both).
 func (r Reason) Status() int {
 	if int(r) < len(reasonStatus) {

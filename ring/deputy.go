@@ -1,113 +1,129 @@
 package ring
 
-// placeDeputies keeps every deputy it can: a new one has to copy the whole partition. When a deputy became home, the home
-// before it, if present, is the natural deputy: it knows the partition best.
+// placeDeputies keeps every deputy it can: a new one has to copy the whole partition.
 func (pl *plan) placeDeputies() {
-	l := &pl.deputies
 	var vacant []int
-	for p, home := range pl.next.Homes {
+	for p := range Partitions {
 		deputy := uint16(None)
 		if pl.last != nil {
-			deputy = pl.last.Deputies[p]
-			if deputy == home {
-				deputy = pl.last.Homes[p]
-			}
+			deputy = pl.natural(p)
 		}
-		if pl.standing(deputy) == Absent {
-			deputy = None
+		if deputy == None {
 			vacant = append(vacant, p)
 		} else {
-			l.of[deputy]++
+			pl.deputies.of[deputy]++
 		}
 		pl.next.Deputies[p] = deputy
-	}
-	if len(pl.present) == 1 {
-		return
 	}
 	for _, p := range vacant {
-		deputy := pl.choose(p)
-		pl.next.Deputies[p] = deputy
-		l.of[deputy]++
-	}
-}
-
-// choose takes the second ring's member if it is in another zone and below the mean, else the least loaded of another zone
-// that is not crowded, else the least loaded.
-func (pl *plan) choose(p int) uint16 {
-	l, home, second := &pl.deputies, pl.next.Homes[p], pl.seconds[p]
-	if second != home && pl.apart(home, second) && l.of[second] < l.ceil {
-		return second
-	}
-	if apart := pl.leastApart(home); apart != None {
-		return apart
-	}
-	if second != home && l.of[second] < l.ceil {
-		return second
-	}
-	best := uint16(None)
-	for _, m := range pl.present {
-		if m != home && (best == None || l.of[m] < l.of[best]) {
-			best = m
-		}
-	}
-	return best
-}
-
-// leastApart returns the least loaded member of another zone than home's, None if there is none that is not crowded.
-func (pl *plan) leastApart(home uint16) uint16 {
-	l, best := &pl.deputies, uint16(None)
-	for _, m := range pl.present {
-		if pl.apart(home, m) && l.of[m] < l.crowded() && (best == None || l.of[m] < l.of[best]) {
-			best = m
-		}
-	}
-	return best
-}
-
-func (pl *plan) apart(a, b uint16) bool { return pl.roster[a].Zone != pl.roster[b].Zone }
-
-// crowded is where evenness wins over zones: a lone node in its zone is not made deputy of everybody.
-func (l *load) crowded() int { return l.ceil * 6 / 5 }
-
-// balanceDeputies works as balanceHomes does, but a move must not put home and deputy into one zone. Last it parts those that
-// are in one, as the cluster may have got its second zone just now.
-func (pl *plan) balanceDeputies() {
-	if len(pl.present) == 1 {
-		return
-	}
-	l := &pl.deputies
-	for p, deputy := range pl.next.Deputies {
-		if to := pl.seconds[p]; l.of[deputy] > l.ceil && pl.mayMove(p, to) {
-			pl.next.Deputies[p] = to
-			l.move(deputy, to)
-		}
-	}
-	for p, deputy := range pl.next.Deputies {
-		if l.of[deputy] <= l.ceil {
+		if pl.last != nil && pl.handedOn(p) {
 			continue
 		}
-		for _, to := range pl.present {
-			if pl.mayMove(p, to) {
-				pl.next.Deputies[p] = to
-				l.move(deputy, to)
+		if deputy := pl.choose(p); deputy != None {
+			pl.next.Deputies[p] = deputy
+			pl.deputies.of[deputy]++
+		}
+	}
+}
+
+// natural returns who knows the partition best besides its home, if it is present: the deputy before; the home before, when the deputy
+// became home, or when the new home is in the deputy's zone; else None.
+func (pl *plan) natural(p int) uint16 {
+	home, old, deputy := pl.next.Homes[p], pl.last.Homes[p], pl.last.Deputies[p]
+	present := func(m uint16) bool {
+		return m != home && m != pl.next.Nexts[p] && (pl.takes(m) || pl.standing(m) == Silent)
+	}
+	if home != old && present(old) && (!present(deputy) || !pl.apart(deputy, home) && pl.apart(old, home)) {
+		return old
+	}
+	if present(deputy) {
+		return deputy
+	}
+	return None
+}
+
+// handedOn says whether the partition has no deputy since that is its next home, as before.
+func (pl *plan) handedOn(p int) bool {
+	next := pl.next.Nexts[p]
+	return next != None && next == pl.last.Nexts[p] && pl.last.Deputies[p] == None && pl.next.Homes[p] == pl.last.Homes[p]
+}
+
+// choose takes the emptiest member of another zone that is not crowded, else the emptiest.
+func (pl *plan) choose(p int) uint16 {
+	if apart := pl.emptiestApart(p); apart != None {
+		return apart
+	}
+	return pl.deputies.emptiest(pl.takers, pl.next.Homes[p], pl.next.Nexts[p])
+}
+
+// emptiestApart returns the emptiest member of another zone than home's, None if there is none that is not crowded.
+func (pl *plan) emptiestApart(p int) uint16 {
+	l, home, next, best := &pl.deputies, pl.next.Homes[p], pl.next.Nexts[p], uint16(None)
+	if !pl.zones {
+		return None
+	}
+	for _, m := range pl.takers {
+		if m != next && pl.apart(home, m) && l.of[m] < l.crowded(m) && (best == None || l.emptier(m, best)) {
+			best = m
+		}
+	}
+	return best
+}
+
+// balanceDeputies evens out the shares when somebody has too little or too much, but a change must not put home and deputy into
+// one zone. Last it parts those that are in one, as the cluster may have got its second zone just now. What moves is left
+// alone until it has moved.
+func (pl *plan) balanceDeputies() {
+	if l := &pl.deputies; pl.last == nil || !l.even(pl.takers) {
+		pl.relieveDeputies()
+	}
+	for p, deputy := range pl.next.Deputies {
+		home := pl.next.Homes[p]
+		if !pl.mayChange(p) || pl.apart(home, deputy) {
+			continue
+		}
+		if to := pl.emptiestApart(p); to != None {
+			pl.reassign(p, to)
+		}
+	}
+}
+
+func (pl *plan) relieveDeputies() {
+	l := &pl.deputies
+	var short []uint16
+	for _, m := range pl.takers {
+		if l.of[m] < l.floor[m] {
+			short = append(short, m)
+		}
+	}
+	for p := range Partitions {
+		for _, to := range short {
+			if pl.depute(p, to) {
 				break
 			}
 		}
 	}
-	for p, deputy := range pl.next.Deputies {
-		if home := pl.next.Homes[p]; !pl.apart(home, deputy) {
-			if to := pl.leastApart(home); to != None {
-				pl.next.Deputies[p] = to
-				l.move(deputy, to)
-			}
-		}
-	}
 }
 
-func (pl *plan) mayMove(p int, to uint16) bool {
+// depute changes a deputy that has too much for one that has too little, unless zones forbid it.
+func (pl *plan) depute(p int, to uint16) bool {
 	l, home, deputy := &pl.deputies, pl.next.Homes[p], pl.next.Deputies[p]
-	if to == home || l.of[to] >= l.floor {
+	if !pl.mayChange(p) || to == home || !l.relieves(deputy, to) {
 		return false
 	}
-	return pl.apart(home, to) || !pl.apart(home, deputy) || l.of[deputy] > l.crowded()
+	if !pl.apart(home, to) && pl.apart(home, deputy) && l.of[deputy] <= l.crowded(deputy) {
+		return false
+	}
+	pl.reassign(p, to)
+	return true
+}
+
+func (pl *plan) mayChange(p int) bool {
+	return pl.changes > 0 && pl.takes(pl.next.Deputies[p]) && pl.next.Nexts[p] == None
+}
+
+func (pl *plan) reassign(p int, to uint16) {
+	pl.deputies.move(pl.next.Deputies[p], to)
+	pl.next.Deputies[p] = to
+	pl.changes--
 }

@@ -18,6 +18,10 @@ const (
 	Steady
 	// Joined members may own partitions but bring no state: they are new, or restarted with nothing.
 	Joined
+	// Leaving members have their state and get nothing more; what they own goes to others as soon as these can take it.
+	Leaving
+	// Silent members may be lost: they keep what they own until that is known, and get nothing more.
+	Silent
 )
 
 // String returns the standing as it is written in logs.
@@ -29,6 +33,10 @@ func (s Standing) String() string {
 		return "steady"
 	case Joined:
 		return "joined"
+	case Leaving:
+		return "leaving"
+	case Silent:
+		return "silent"
 	}
 	return "standing(" + strconv.Itoa(int(s)) + ")"
 }
@@ -37,22 +45,64 @@ func (s Standing) String() string {
 type Member struct {
 	Name     string
 	Zone     string
+	Weight   uint8 // its share of the partitions, compared with the others'; 0 counts as 1
 	Standing Standing
 }
 
 // Table says who owns each partition, by index into the roster. Once published it must not be modified.
 type Table struct {
-	// Homes and Deputies never name the same member for one partition; a deputy is None when only one member is present.
-	Homes, Deputies [Partitions]uint16
+	// Homes, Deputies and Nexts never name a member twice for one partition. A deputy is None when nobody else is present, or
+	// when the one that was deputy is the next home. A next home is None when no move is under way: until it has copied all,
+	// the partition stays at its home.
+	Homes, Deputies, Nexts [Partitions]uint16
 	// Since is the epoch in which the present home began with the partition: it became home, or it came back without state.
-	Since [Partitions]uint64
+	// It names the tenure. Priors is the Since of the tenure directly before; 0: there was none, or nobody knows.
+	Since, Priors [Partitions]uint64
+}
+
+// Owns says whether the member is home of a partition.
+func (t *Table) Owns(member uint16) bool {
+	for _, home := range t.Homes {
+		if home == member {
+			return true
+		}
+	}
+	return false
+}
+
+// Moving returns how many partitions have a next home.
+func (t *Table) Moving() (n int) {
+	for _, next := range t.Nexts {
+		if next != None {
+			n++
+		}
+	}
+	return n
+}
+
+// Without returns the table for a roster from which a member was taken out: who stood behind it is one place further ahead.
+// It is an error if the member owns or copies a partition.
+func (t *Table) Without(member uint16) (*Table, error) {
+	next := new(Table)
+	*next = *t
+	for _, column := range [][]uint16{next.Homes[:], next.Deputies[:], next.Nexts[:]} {
+		for p, m := range column {
+			switch {
+			case m == member && m != None:
+				return nil, fmt.Errorf("take member %d out of the table: partition %d is with it", member, p)
+			case m != None && m > member:
+				column[p]--
+			}
+		}
+	}
+	return next, nil
 }
 
 func checkRoster(last *Table, roster []Member) error {
 	if len(roster) > None {
 		return fmt.Errorf("roster of %d members, at most %d", len(roster), None)
 	}
-	present := 0
+	takers := 0
 	seen := make(map[string]bool, len(roster))
 	for i, m := range roster {
 		if m.Name == "" {
@@ -62,21 +112,33 @@ func checkRoster(last *Table, roster []Member) error {
 			return fmt.Errorf("member %s is twice in the roster", m.Name)
 		}
 		seen[m.Name] = true
-		if m.Standing != Absent {
-			present++
+		if m.takes() {
+			takers++
 		}
 	}
-	if present == 0 {
+	if takers == 0 {
 		return fmt.Errorf("nobody of %d members is present", len(roster))
 	}
 	if last == nil {
 		return nil
 	}
 	for p := range Partitions {
-		home, deputy := last.Homes[p], last.Deputies[p]
-		if int(home) >= len(roster) || deputy != None && int(deputy) >= len(roster) {
-			return fmt.Errorf("partition %d belongs to members %d and %d of a roster of %d", p, home, deputy, len(roster))
+		for _, m := range []uint16{last.Homes[p], last.Deputies[p], last.Nexts[p]} {
+			if m != None && int(m) >= len(roster) || m == None && last.Homes[p] == None {
+				return fmt.Errorf("partition %d belongs to member %d of a roster of %d", p, m, len(roster))
+			}
 		}
 	}
 	return nil
+}
+
+// takes says whether the member may be given partitions.
+func (m Member) takes() bool { return m.Standing == Steady || m.Standing == Joined }
+
+// share is the member's part of what all that take share.
+func (m Member) share() int {
+	if !m.takes() {
+		return 0
+	}
+	return max(1, int(m.Weight))
 }

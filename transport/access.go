@@ -30,6 +30,9 @@ type AccessServer struct {
 	Views  Views
 	// Timeout bounds a check whose caller set no deadline.
 	Timeout time.Duration
+	// Closing is closed when the server stops: each CheckStream then ends as soon as what it read is answered. Nil: they
+	// end only with their callers.
+	Closing <-chan struct{}
 }
 
 // PromptAccess is an Access that can say at once what it need not wait for, and pass on what it need not decide.
@@ -62,7 +65,7 @@ func (s *AccessServer) desk() *desk {
 		check: func(ctx context.Context, q policy.Request, _ uint64) (policy.Decision, error) {
 			return s.Access.Check(ctx, q)
 		},
-		away: s.Access, timeout: s.Timeout,
+		away: s.Access, timeout: s.Timeout, closing: s.Closing,
 	}
 }
 

@@ -25,29 +25,40 @@ const idleMax = 64
 // encodedMax bounds a check that goes on as the bytes that it came in, so that many fit into a message between nodes.
 const encodedMax = 64 << 10
 
-// stream answers the checks of one stream until the caller hangs up or its context ends: in one message what could be
-// decided at once, and in later ones what had to wait.
+// stream answers the checks of one stream until the caller hangs up, its context ends, or the desk closes: in one message
+// what could be decided at once, and in later ones what had to wait.
 func (k *desk) stream(s grpc.ServerStream) error {
 	ctx, cancel := context.WithCancel(s.Context())
 	defer cancel()
 	x := &exchange{desk: k, ctx: ctx, open: make(chan struct{}, openMax), tasks: make(chan task)}
 	x.out.buffers, x.out.send = &k.buffers, func(r *reply) error { return s.SendMsg(r) }
 	x.out.room.L = &x.out.mu
-	a := arrival{desk: k, streamed: true}
-	err := x.read(func() (*message, error) {
+	over := make(chan error, 1)
+	go func() { over <- x.receive(s) }() // it ends with the stream, and so soon after this returns
+	select {
+	case err := <-over:
+		if err != nil {
+			cancel()
+			x.end()
+			return err
+		}
+	case <-k.closing:
+		x.hush()
+	}
+	x.due.Wait() // who hung up properly, or is sent away, gets all answers
+	x.end()
+	return x.out.failure()
+}
+
+// receive answers messages until there are no more.
+func (x *exchange) receive(s grpc.ServerStream) error {
+	a := arrival{desk: x.desk, streamed: true}
+	defer a.done()
+	return x.read(func() (*message, error) {
 		a.done()
 		err := s.RecvMsg(&a)
 		return a.message, err
 	})
-	a.done()
-	if err != nil {
-		cancel()
-		x.end()
-		return err
-	}
-	x.due.Wait() // who hung up properly gets all answers
-	x.end()
-	return x.out.failure()
 }
 
 // exchange is one stream.
@@ -60,8 +71,11 @@ type exchange struct {
 	tasks chan task      // for a goroutine that has none
 	idle  atomic.Int32   // how many wait for one
 
+	reading sync.Mutex // held while a message is answered; guards what follows
+	hushed  bool       // no further one is
+
 	mu    sync.Mutex     // guards what follows
-	work  sync.WaitGroup // of all goroutines
+	work  sync.WaitGroup // of all goroutines but the one that reads
 	ended bool           // what comes now comes too late
 }
 
@@ -77,10 +91,27 @@ func (x *exchange) read(next func() (*message, error)) error {
 		case m.count > policy.BatchMax:
 			return status.Errorf(codes.InvalidArgument, "%d checks in one message: at most %d", m.count, policy.BatchMax)
 		}
-		if err := x.answer(m); err != nil {
+		if err := x.take(m); err != nil {
 			return err
 		}
 	}
+}
+
+// take answers a message, unless it comes too late: then nothing is decided.
+func (x *exchange) take(m *message) error {
+	x.reading.Lock()
+	defer x.reading.Unlock()
+	if x.hushed {
+		return context.Canceled
+	}
+	return x.answer(m)
+}
+
+// hush lets the message that is being answered be the last.
+func (x *exchange) hush() {
+	x.reading.Lock()
+	defer x.reading.Unlock()
+	x.hushed = true
 }
 
 // answer answers what it can of a message at once, and has the rest wait.

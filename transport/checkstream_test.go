@@ -247,6 +247,38 @@ func TestABrokenMessageEndsItsStreamOnly(t *testing.T) {
 	})
 }
 
+// A server that stops waits for what it still has to answer, and not for callers that keep their streams open.
+func TestAServerThatStopsEndsItsStreamsWithTheirLastAnswer(t *testing.T) {
+	slow := judged{check: func(_ context.Context, q policy.Request) (policy.Decision, error) {
+		time.Sleep(time.Second)
+		return said(q), nil
+	}}
+	serving(t, slow, func(t *testing.T, c weirv1.AccessServiceClient, stop func()) {
+		began := time.Now()
+		idle := opened(t.Context(), t, c, streamed(of("at once")))
+		if got := hear(t, idle); got != "1:at once CONSUME" {
+			t.Error(got)
+		}
+		busy := opened(t.Context(), t, c, streamed(of("late", "a=1")))
+		synctest.Wait()
+		var stopped sync.WaitGroup
+		stopped.Go(stop)
+		if got := hear(t, idle); got != io.EOF.Error() || time.Since(began) != 0 {
+			t.Errorf("the idle stream: %s after %s", got, time.Since(began))
+		}
+		if got := hear(t, busy); got != "1:late CONSUME a=1" || time.Since(began) != time.Second {
+			t.Errorf("the busy stream: %s after %s", got, time.Since(began))
+		}
+		if got := hear(t, busy); got != io.EOF.Error() {
+			t.Errorf("the busy stream ends with %s", got)
+		}
+		stopped.Wait()
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("the stop took %s", took)
+		}
+	})
+}
+
 // While one message is on its way the answers that come share the next.
 func TestAnswersThatComeWhileOneIsSentShareAMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -141,7 +141,7 @@ func toDecision(d policy.Decision) *weirv1.Decision {
 		Verdict: toVerdict(d.Verdict), Reason: d.Reason.String(), Message: d.Message, Remedy: d.Remedy.String(),
 		RetryAfterMs: millisUp(d.RetryAfter), WaitMs: millisUp(d.Wait), Ticket: d.Ticket,
 		Degrade: toAttributes(d.Degrade), Sources: toDraws(d.Sources), Refusing: d.Refusing,
-		Reservation: d.Reservation, PolicyVersion: d.PolicyVersion, Home: d.Home, Epoch: d.Epoch, DecisionId: d.ID.String(),
+		Reservation: d.Reservation, PolicyVersion: d.PolicyVersion, Home: d.Home, Epoch: d.Epoch, DecisionId: d.ID.String(), Unreplicated: d.Unreplicated,
 		Limits: make([]*weirv1.LimitState, len(d.Limits)), Explain: make([]*weirv1.Step, len(d.Explain)),
 	}
 	for i, l := range d.Limits {
@@ -166,7 +166,7 @@ func fromDecision(in *weirv1.Decision) policy.Decision {
 		RetryAfter: millis(in.GetRetryAfterMs()), Wait: millis(in.GetWaitMs()), Ticket: in.GetTicket(),
 		Degrade: fromAttributes(in.GetDegrade()), Sources: fromDraws(in.GetSources()), Refusing: in.GetRefusing(),
 		Reservation: in.GetReservation(), PolicyVersion: in.GetPolicyVersion(), Home: in.GetHome(),
-		Epoch: in.GetEpoch(),
+		Epoch: in.GetEpoch(), Unreplicated: in.GetUnreplicated(),
 	}
 	d.ID, _ = ulid.ParseStrict(in.GetDecisionId()) // one that does not parse names no decision
 	for _, l := range in.GetLimits() {

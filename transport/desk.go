@@ -16,8 +16,9 @@ type desk struct {
 	try func(q *policy.Request, epoch uint64, d *policy.Decision) (decided bool, err error)
 	// check decides and may wait.
 	check   func(ctx context.Context, q policy.Request, epoch uint64) (policy.Decision, error)
-	away    away          // nil: what is at home elsewhere is not forwarded
-	timeout time.Duration // of a check whose caller set no shorter one
+	away    away            // nil: what is at home elsewhere is not forwarded
+	timeout time.Duration   // of a check whose caller set no shorter one
+	closing <-chan struct{} // closed when streams are to end; nil: they do not
 
 	messages sync.Pool // of *message
 	buffers  buffers

@@ -68,10 +68,17 @@ func said(q policy.Request) policy.Decision {
 // stop when the client hangs up.
 func knocking(t *testing.T, j PromptAccess, use func(*testing.T, weirv1.AccessServiceClient), options ...grpc.ServerOption) {
 	t.Helper()
+	serving(t, j, func(t *testing.T, c weirv1.AccessServiceClient, _ func()) { use(t, c) }, options...)
+}
+
+// serving is knocking for who stops the server himself, as a node does.
+func serving(t *testing.T, j PromptAccess, use func(t *testing.T, c weirv1.AccessServiceClient, stop func()), options ...grpc.ServerOption) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		l := bufconn.Listen(64 << 10)
 		s := grpc.NewServer(append(options, Codec())...)
-		(&AccessServer{Access: j, Timeout: time.Minute}).Register(s)
+		closing := make(chan struct{})
+		(&AccessServer{Access: j, Timeout: time.Minute, Closing: closing}).Register(s)
 		served := make(chan error)
 		go func() { served <- s.Serve(l) }()
 		conn, err := grpc.NewClient("passthrough:///door", grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -79,7 +86,10 @@ func knocking(t *testing.T, j PromptAccess, use func(*testing.T, weirv1.AccessSe
 		if err != nil {
 			t.Fatal(err)
 		}
-		use(t, weirv1.NewAccessServiceClient(conn))
+		use(t, weirv1.NewAccessServiceClient(conn), func() {
+			close(closing)
+			s.GracefulStop()
+		})
 		_ = conn.Close()
 		s.GracefulStop()
 		<-served

@@ -30,6 +30,7 @@ const (
 	wordNotHome     = "NOT_HOME"
 	wordInternal    = "INTERNAL"
 	wordMethod      = "METHOD_NOT_ALLOWED"
+	wordPresent     = "MEMBER_PRESENT"
 )
 
 // kind is a class of errors: its word, its gRPC code, its HTTP status, and the sentinel that stands for it.
@@ -50,6 +51,8 @@ func kinds() []kind {
 		{wordTooOld, codes.FailedPrecondition, http.StatusGone, "Idempotency key is older than what is remembered", ledger.ErrTooOld},
 		{wordNotFound, codes.NotFound, http.StatusNotFound, "No such reservation", policy.ErrNoReservation},
 		{wordNotFound, codes.NotFound, http.StatusNotFound, "No such account", ledger.ErrNoAccount},
+		{wordNotFound, codes.NotFound, http.StatusNotFound, "No such member", cluster.ErrNoMember},
+		{wordPresent, codes.FailedPrecondition, http.StatusConflict, "The member is still needed", cluster.ErrPresent},
 		{wordVersion, codes.FailedPrecondition, http.StatusPreconditionFailed, "Policy is at another version", policy.ErrVersionConflict},
 		{wordFull, codes.ResourceExhausted, http.StatusServiceUnavailable, "A bound of the ledger is reached", ledger.ErrFull},
 		{wordFull, codes.ResourceExhausted, http.StatusServiceUnavailable, "A bound of what is agreed beside the policy is reached", policy.ErrFull},

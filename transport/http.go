@@ -31,6 +31,8 @@ type HTTPServer struct {
 	Versions Versions
 	Beside   Beside
 	Views    Views
+	Roster   Roster
+	Backups  Backups
 	// Policy returns the policy that this node decides by, nil before the first.
 	Policy func() *policy.Policy
 	// JSON answers POST /json as Envoy's rate limit service does; (*RLSServer).JSON is one.
@@ -68,6 +70,9 @@ func (s *HTTPServer) routes() map[string]http.HandlerFunc {
 		"POST /v1/check:batch":                                        s.batch,
 		"POST /v1/settle":                                             s.settle,
 		"GET /v1/view":                                                s.view,
+		"DELETE /v1/members/{name}":                                   s.removeMember,
+		"GET /v1/ledger/snapshot":                                     s.snapshot,
+		"GET /v1/domains/{domain}/accounts/{id}/home":                 s.home,
 		"POST /v1/accounts":                                           s.open,
 		"GET /v1/accounts/{id}":                                       s.account,
 		"POST /v1/accounts/{id}/grants":                               s.grant,

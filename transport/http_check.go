@@ -65,6 +65,7 @@ type decisionBody struct {
 	Home          string            `json:"home"`
 	Epoch         uint64            `json:"epoch"`
 	DecisionID    string            `json:"decision_id"`
+	Unreplicated  bool              `json:"unreplicated,omitempty"`
 	Explain       []stepBody        `json:"explain,omitempty"`
 }
 
@@ -99,7 +100,7 @@ func toBody(d policy.Decision) decisionBody {
 	b := decisionBody{
 		Verdict: d.Verdict.String(), Reason: d.Reason.String(), Message: d.Message, Remedy: d.Remedy.String(),
 		RetryAfterMS: millisUp(d.RetryAfter), WaitMS: millisUp(d.Wait), Ticket: d.Ticket, Reservation: d.Reservation,
-		PolicyVersion: d.PolicyVersion, Home: d.Home, Epoch: d.Epoch, DecisionID: d.ID.String(),
+		PolicyVersion: d.PolicyVersion, Home: d.Home, Epoch: d.Epoch, DecisionID: d.ID.String(), Unreplicated: d.Unreplicated,
 		Sources: drawBodies(d.Sources), Limits: make([]limitBody, len(d.Limits)),
 	}
 	for i, l := range d.Limits {

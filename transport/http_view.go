@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/weir-cluster/weir/cluster"
 	"github.com/weir-cluster/weir/policy"
+	"github.com/weir-cluster/weir/ring"
 )
 
 type viewBody struct {
@@ -29,16 +31,65 @@ type domainBody struct {
 }
 
 type memberBody struct {
-	Name     string `json:"name"`
-	Boot     string `json:"boot"`
-	HTTP     string `json:"http"`
-	GRPC     string `json:"grpc"`
-	Peer     string `json:"peer"`
-	Zone     string `json:"zone"`
-	Standing string `json:"standing"`
-	Alive    bool   `json:"alive"`
-	Voter    bool   `json:"voter"`
-	Clients  uint32 `json:"clients"`
+	Name        string  `json:"name"`
+	Boot        string  `json:"boot"`
+	HTTP        string  `json:"http"`
+	GRPC        string  `json:"grpc"`
+	Peer        string  `json:"peer"`
+	Zone        string  `json:"zone"`
+	Standing    string  `json:"standing"`
+	Alive       bool    `json:"alive"`
+	Voter       bool    `json:"voter"`
+	Clients     uint32  `json:"clients"`
+	Weight      uint32  `json:"weight"`
+	Joining     bool    `json:"joining"`
+	Arriving    uint32  `json:"arriving"`
+	Epoch       uint64  `json:"epoch"`
+	Version     string  `json:"version"`
+	LeaseLeftMS *uint32 `json:"lease_left_ms,omitempty"` // nil: not known
+}
+
+// homeBody is who decides for one account.
+type homeBody struct {
+	Partition uint16     `json:"partition"`
+	Home      *placeBody `json:"home"` // nil for none
+	Deputy    *placeBody `json:"deputy"`
+	Next      *placeBody `json:"next"`  // to whom it is being moved
+	Since     uint64     `json:"since"` // the epoch since which the home is it
+	Epoch     uint64     `json:"epoch"`
+}
+
+type placeBody struct {
+	Name string `json:"name"`
+	HTTP string `json:"http"`
+	GRPC string `json:"grpc"`
+}
+
+func toPlaceBody(m cluster.Member, is bool) *placeBody {
+	if !is {
+		return nil
+	}
+	return &placeBody{m.Name, m.HTTP, m.GRPC}
+}
+
+// home answers GET /v1/domains/{domain}/accounts/{id}/home.
+func (s *HTTPServer) home(w http.ResponseWriter, r *http.Request) {
+	v := s.Views.Topology().View
+	if v == nil {
+		fail(w, fmt.Errorf("%w: this node knows no view yet", policy.ErrUnavailable))
+		return
+	}
+	if current := s.Policy(); current != nil {
+		if _, err := current.Domain(r.PathValue("domain")); err != nil {
+			fail(w, err)
+			return
+		}
+	}
+	p := ring.Partition(r.PathValue("domain"), r.PathValue("id"))
+	write(w, http.StatusOK, mediaJSON, homeBody{
+		Partition: p, Home: toPlaceBody(v.Home(p)), Deputy: toPlaceBody(v.Deputy(p)), Next: toPlaceBody(v.Next(p)),
+		Since: v.Table.Since[p], Epoch: v.Epoch,
+	})
 }
 
 // view answers GET /v1/view.
@@ -61,7 +112,8 @@ func toViewBody(t Topology) viewBody {
 	for i, m := range v.GetMembers() {
 		b.Members[i] = memberBody{
 			m.GetName(), m.GetBoot(), m.GetHttp(), m.GetGrpc(), m.GetPeer(), m.GetZone(),
-			m.GetStanding(), m.GetAlive(), m.GetVoter(), m.GetClients(),
+			m.GetStanding(), m.GetAlive(), m.GetVoter(), m.GetClients(), m.GetWeight(), m.GetJoining(), m.GetArriving(),
+			m.GetEpoch(), m.GetVersion(), m.LeaseLeftMs,
 		}
 	}
 	for i, d := range t.Domains {

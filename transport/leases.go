@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"fmt"
+	"time"
 
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 	"github.com/weir-cluster/weir/cluster"
@@ -11,9 +12,12 @@ import (
 
 // Renew asks the other node for a lease.
 func (p *Peer) Renew(ctx context.Context, r cluster.Renewal) (cluster.Grant, error) {
+	p.pulse.asks()
 	g, err := p.service.Renew(ctx, &weirv1.RenewRequest{
 		Name: r.Name, Boot: r.Boot, Server: r.Server, Epoch: r.Epoch, Level: r.Level, Released: r.Released,
+		Ready: numbers(r.Ready), DurationMs: uint32(r.Duration.Milliseconds()),
 	})
+	p.pulse.hears(err)
 	if err != nil {
 		return cluster.Grant{}, fromStatus(err)
 	}
@@ -53,7 +57,8 @@ func (l lost) Adopt(context.Context, []byte) (uint64, error) { return 0, l.err }
 func (s *PeerServer) Renew(ctx context.Context, r *weirv1.RenewRequest) (*weirv1.RenewResponse, error) {
 	g, err := s.Lessor.Renew(ctx, cluster.Renewal{
 		Name: r.GetName(), Boot: r.GetBoot(), Server: r.GetServer(),
-		Epoch: r.GetEpoch(), Level: r.GetLevel(), Released: r.GetReleased(),
+		Epoch: r.GetEpoch(), Level: r.GetLevel(), Released: r.GetReleased(), Ready: partitions(r.GetReady()),
+		Duration: time.Duration(r.GetDurationMs()) * time.Millisecond,
 	})
 	if err != nil {
 		return nil, toStatus(err)

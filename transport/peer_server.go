@@ -19,13 +19,17 @@ type PeerServer struct {
 	Keeper *cluster.Keeper
 	Quorum cluster.Quorum
 	Lessor *cluster.Lessor
+	Copies *cluster.Copies
+	Roster Roster
 	// Timeout bounds a check that carries none.
 	Timeout time.Duration
+	// Closing is as in AccessServer.
+	Closing <-chan struct{}
 }
 
 // Register adds the service to a gRPC server on the peer port, which needs the Codec option.
 func (s *PeerServer) Register(g *grpc.Server) {
-	k := &desk{try: s.Router.TryHere, check: s.Router.Decide, timeout: s.Timeout}
+	k := &desk{try: s.Router.TryHere, check: s.Router.Decide, timeout: s.Timeout, closing: s.Closing}
 	d := weirv1.PeerService_ServiceDesc
 	d.Streams = slices.Clone(d.Streams)
 	k.streams(&d)

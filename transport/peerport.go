@@ -26,19 +26,21 @@ const acceptAgain = 20 * time.Millisecond
 // PeerPort shares one listener between Raft and the gRPC of peers.
 type PeerPort struct {
 	name     string // of this node: Raft connections say whom they are for
+	lineage  func() string
 	network  cluster.Network
 	listener net.Listener
 	raft     *half
 	grpc     *half
 }
 
-// OpenPeerPort binds host:port for the node of a name, at most 255 bytes. Connections are taken once Run runs.
-func OpenPeerPort(network cluster.Network, address, name string) (*PeerPort, error) {
+// OpenPeerPort binds host:port for the node of a name, at most 255 bytes. Connections are taken once Run runs. lineage returns the
+// cluster that this node is of, as View.Lineage does, at most 255 bytes, and empty before it is known.
+func OpenPeerPort(network cluster.Network, address, name string, lineage func() string) (*PeerPort, error) {
 	l, err := network.Listen(address)
 	if err != nil {
 		return nil, fmt.Errorf("listen for peers: %w", err)
 	}
-	p := &PeerPort{name: name, network: network, listener: l}
+	p := &PeerPort{name: name, lineage: lineage, network: network, listener: l}
 	p.raft, p.grpc = newHalf(l.Addr()), newHalf(l.Addr())
 	return p, nil
 }
@@ -115,21 +117,34 @@ func (p *PeerPort) sort(ctx context.Context, c net.Conn) {
 	}
 }
 
-// meant reads whom a Raft connection is for. An address may have passed from one node to another, of another
-// cluster even, and the Raft library takes whatever arrives for its own.
+// meant reads whom a Raft connection is for, and of what lineage it comes. An address may have passed from one node to another, of
+// another cluster even, a voter that was given up for lost may come back, and the Raft library takes whatever arrives for
+// its own.
 func (p *PeerPort) meant(c net.Conn) error {
-	var size [1]byte
-	if _, err := io.ReadFull(c, size[:]); err != nil {
+	name, err := readWord(c)
+	if err != nil {
 		return err
 	}
-	name := make([]byte, size[0])
-	if _, err := io.ReadFull(c, name); err != nil {
+	lineage, err := readWord(c)
+	if err != nil {
 		return err
 	}
-	if string(name) != p.name {
-		return fmt.Errorf("a Raft connection for %q reached %s", name, p.name)
+	own := p.lineage()
+	if name != p.name || lineage != "" && own != "" && lineage != own {
+		return fmt.Errorf("a Raft connection of %q for %q reached %s of %q", lineage, name, p.name, own)
 	}
 	return nil
+}
+
+// readWord reads a text behind its length, one byte.
+func readWord(c net.Conn) (string, error) {
+	var size [1]byte
+	if _, err := io.ReadFull(c, size[:]); err != nil {
+		return "", err
+	}
+	word := make([]byte, size[0])
+	_, err := io.ReadFull(c, word)
+	return string(word), err
 }
 
 // replayed is a connection whose first byte was read ahead.
@@ -190,11 +205,12 @@ func (n RaftNetwork) Listen(string) (net.Listener, error) { return n.port.raft, 
 // RaftAddress is what Dial takes: a node's name and its peer port.
 func RaftAddress(name, address string) string { return name + "@" + address }
 
-// Dial opens a Raft connection to a RaftAddress, and says whom it is for.
+// Dial opens a Raft connection to a RaftAddress, and says whom it is for and of what lineage it comes.
 func (n RaftNetwork) Dial(ctx context.Context, address string) (net.Conn, error) {
 	name, address, ok := strings.Cut(address, "@")
-	if !ok || len(name) > 255 {
-		return nil, fmt.Errorf("dial %q: not a name and an address", name)
+	lineage := n.port.lineage()
+	if !ok || len(name) > 255 || len(lineage) > 255 {
+		return nil, fmt.Errorf("dial %q of %q: not a name and an address", name, lineage)
 	}
 	c, err := n.port.network.Dial(ctx, address)
 	if err != nil {
@@ -203,7 +219,8 @@ func (n RaftNetwork) Dial(ctx context.Context, address string) (net.Conn, error)
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = c.SetWriteDeadline(deadline)
 	}
-	if _, err := c.Write(append([]byte{raftTag, byte(len(name))}, name...)); err != nil {
+	greeting := append([]byte{raftTag, byte(len(name))}, name...)
+	if _, err := c.Write(append(append(greeting, byte(len(lineage))), lineage...)); err != nil {
 		_ = c.Close()
 		return nil, fmt.Errorf("greet %s: %w", address, err)
 	}

@@ -13,10 +13,58 @@ import (
 	"github.com/weir-cluster/weir/cluster"
 )
 
+// unknown is the lineage of a node that has not joined yet.
+func unknown() string { return "" }
+
+func TestThePeerPortTakesNoRaftConnectionOfAnotherLineage(t *testing.T) {
+	rows := []struct {
+		own, theirs string
+		kept        bool
+	}{
+		{"", "", true}, {"a", "", true}, {"", "a", true}, {"a", "a", true}, {"a", "b", false}, {"a", "a.1", false}, {"a.1", "a", false},
+	}
+	for _, r := range rows {
+		synctest.Test(t, func(t *testing.T) {
+			network := simnet.New(1)
+			p, err := OpenPeerPort(network.Host("10.0.0.1"), "10.0.0.1:7947", "n1", func() string { return r.own })
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- p.Run(ctx) }()
+			other := RaftNetwork{&PeerPort{network: network.Host("10.0.0.2"), lineage: func() string { return r.theirs }}}
+			c, err := other.Dial(ctx, RaftAddress("n1", "10.0.0.1:7947"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			raft, _ := p.Raft().Listen("")
+			taken := make(chan net.Conn, 1)
+			go func() {
+				if c, err := raft.Accept(); err == nil {
+					taken <- c
+				}
+			}()
+			time.Sleep(time.Second) // in the bubble: it has arrived
+			if kept := len(taken) == 1; kept != r.kept {
+				t.Errorf("a connection of %q at a node of %q: kept %t", r.theirs, r.own, kept)
+			}
+			if len(taken) == 1 {
+				_ = (<-taken).Close()
+			}
+			_ = c.Close()
+			cancel()
+			if err := <-done; err != nil {
+				t.Errorf("run: %v", err)
+			}
+		})
+	}
+}
+
 func TestThePeerPortTellsRaftFromGRPC(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := simnet.New(1)
-		p, err := OpenPeerPort(network.Host("10.0.0.1"), "10.0.0.1:7947", "n1")
+		p, err := OpenPeerPort(network.Host("10.0.0.1"), "10.0.0.1:7947", "n1", unknown)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +94,7 @@ func TestThePeerPortTellsRaftFromGRPC(t *testing.T) {
 			_ = c.Close()
 		}
 		raft, _ := p.Raft().Listen("")
-		other := RaftNetwork{&PeerPort{network: dialer}}
+		other := RaftNetwork{&PeerPort{network: dialer, lineage: unknown}}
 		c, err := other.Dial(ctx, RaftAddress("n1", "10.0.0.1:7947"))
 		say(c, err, "append")
 		hear(raft, "append")
@@ -84,7 +132,7 @@ func TestThePeerPortTellsRaftFromGRPC(t *testing.T) {
 func TestASilentConnectionHoldsUpNoStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := simnet.New(1)
-		p, err := OpenPeerPort(network.Host("10.0.0.1"), "10.0.0.1:7947", "n1")
+		p, err := OpenPeerPort(network.Host("10.0.0.1"), "10.0.0.1:7947", "n1", unknown)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +180,7 @@ func (l flakyListener) Accept() (net.Conn, error) {
 func TestAConnectionThatCannotBeTakenEndsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network, left := simnet.New(1), 3
-		p, err := OpenPeerPort(flaky{network.Host("10.0.0.1"), &left}, "10.0.0.1:7947", "n1")
+		p, err := OpenPeerPort(flaky{network.Host("10.0.0.1"), &left}, "10.0.0.1:7947", "n1", unknown)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +209,7 @@ func TestAConnectionThatCannotBeTakenEndsNothing(t *testing.T) {
 func TestTheTimeBoundIsForTheFirstByteOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := simnet.New(1)
-		p, err := OpenPeerPort(network.Host("10.0.0.1"), "10.0.0.1:7947", "n1")
+		p, err := OpenPeerPort(network.Host("10.0.0.1"), "10.0.0.1:7947", "n1", unknown)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -42,8 +42,12 @@ type Peers struct {
 	network cluster.Network
 	cluster func() string
 
+	life context.Context // of what peers run; ended by Run
+	end  context.CancelFunc
+
 	mu      sync.Mutex
 	peers   map[string]*Peer
+	silent  map[string]error // addresses at which nobody answers
 	streams sync.WaitGroup
 	ended   bool
 }
@@ -52,7 +56,9 @@ var _ cluster.Peers = (*Peers)(nil)
 
 // NewPeers returns Peers without connections. own returns the cluster that this node is of, empty before it is known.
 func NewPeers(network cluster.Network, own func() string) *Peers {
-	return &Peers{network: network, cluster: own, peers: make(map[string]*Peer)}
+	p := &Peers{network: network, cluster: own, peers: make(map[string]*Peer), silent: make(map[string]error)}
+	p.life, p.end = context.WithCancel(context.Background())
+	return p
 }
 
 // Run waits for ctx to end, closes every connection and waits for what used them.
@@ -64,6 +70,7 @@ func (p *Peers) Run(ctx context.Context) error {
 		peer.stop()
 	}
 	p.mu.Unlock()
+	p.end()
 	p.streams.Wait()
 	return nil
 }
@@ -74,6 +81,9 @@ func (p *Peers) Peer(address string) cluster.Peer {
 	defer p.mu.Unlock()
 	if peer := p.peers[address]; peer != nil {
 		return peer
+	}
+	if err := p.silent[address]; err != nil {
+		return lost{err}
 	}
 	if p.ended {
 		return lost{fmt.Errorf("%w: this node is stopping", cluster.ErrUnreachable)}
@@ -94,6 +104,11 @@ func (p *Peers) Forget(keep func(address string) bool) {
 		if !keep(address) {
 			peer.stop()
 			delete(p.peers, address)
+		}
+	}
+	for address := range p.silent {
+		if !keep(address) {
+			delete(p.silent, address)
 		}
 	}
 }
@@ -117,9 +132,9 @@ func (p *Peers) dial(address string) (*Peer, error) {
 		return nil, err
 	}
 	service := weirv1.NewPeerServiceClient(conn)
-	ctx, stop := context.WithCancel(context.Background()) // ended by Run or Forget
+	ctx, stop := context.WithCancel(p.life)
 	peer := &Peer{
-		address: address, service: service, stop: stop,
+		address: address, service: service, stop: stop, pulse: pulse{begins: make(chan struct{}, 1)},
 		checks: stream.NewClient(func(ctx context.Context) (grpc.BidiStreamingClient[weirv1.CheckStreamRequest, weirv1.CheckStreamResponse], error) {
 			return service.CheckStream(ctx)
 		}),
@@ -127,6 +142,11 @@ func (p *Peers) dial(address string) (*Peer, error) {
 	p.streams.Go(func() {
 		_ = peer.checks.Run(ctx) // ends with ctx and has no other error
 		_ = conn.Close()
+	})
+	p.streams.Go(func() {
+		if peer.watch(ctx) {
+			p.replace(p.life, peer)
+		}
 	})
 	return peer, nil
 }
@@ -137,13 +157,16 @@ type Peer struct {
 	service weirv1.PeerServiceClient
 	checks  *stream.Client
 	stop    context.CancelFunc
+	pulse   pulse
 }
 
 var _ cluster.Peer = (*Peer)(nil)
 
 // Check sends the request over the stream that all checks to this peer share.
 func (p *Peer) Check(ctx context.Context, r policy.Request, epoch uint64) (policy.Decision, error) {
+	p.pulse.asks()
 	o, err := p.checks.Check(ctx, toRequest(r), epoch)
+	p.pulse.hears(err)
 	switch {
 	case err != nil:
 		return policy.Decision{}, fmt.Errorf("%w: %s: %w", cluster.ErrUnreachable, p.address, err)
@@ -157,7 +180,9 @@ func (p *Peer) Check(ctx context.Context, r policy.Request, epoch uint64) (polic
 
 // Forward sends the request over the same stream and leaves the answer to whoever receives it.
 func (p *Peer) Forward(ctx context.Context, encoded string, epoch uint64, wait time.Duration, answer func(cluster.Carried, error)) {
+	p.pulse.asks()
 	err := p.checks.Post(ctx, &stream.Call{Check: encoded, Epoch: epoch, Wait: wait, Answer: func(outcome []byte, took time.Duration, err error) {
+		p.pulse.hears(err)
 		var c cluster.Carried
 		if err != nil {
 			err = fmt.Errorf("%w: %s: %w", cluster.ErrUnreachable, p.address, err)
@@ -168,6 +193,7 @@ func (p *Peer) Forward(ctx context.Context, encoded string, epoch uint64, wait t
 		answer(c, err)
 	}})
 	if err != nil {
+		p.pulse.hears(err)
 		answer(cluster.Carried{}, fmt.Errorf("%w: %s: %w", cluster.ErrUnreachable, p.address, err))
 	}
 }

@@ -43,8 +43,14 @@ func (a answering) CheckStream(s grpc.BidiStreamingServer[weirv1.CheckStreamRequ
 // connected runs Peers against one peer at 10.0.0.1:1 that answers every check with the outcome.
 func connected(t *testing.T, o *weirv1.Outcome, use func(*testing.T, *Peers, context.CancelFunc)) {
 	t.Helper()
+	connectedBy(t, simnet.New, o, use)
+}
+
+func connectedBy(t *testing.T, by func(seed uint64) *simnet.Network, o *weirv1.Outcome, use func(*testing.T, *Peers, context.CancelFunc)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		network := simnet.New(1)
+		t.Helper()
+		network := by(1)
 		l, err := network.Host("10.0.0.1").Listen("10.0.0.1:1")
 		if err != nil {
 			t.Fatal(err)

@@ -82,6 +82,7 @@ func fail(w http.ResponseWriter, err error) {
 const (
 	mediaJSON    = "application/json"
 	mediaProblem = "application/problem+json"
+	mediaBackup  = "application/octet-stream"
 )
 
 // write answers with a JSON body. A caller that has gone away is nobody's error.
@@ -100,5 +101,5 @@ func write[T body](w http.ResponseWriter, status int, media string, v T) {
 // body is what is ever answered as JSON.
 type body interface {
 	problem | authProblem | decisionBody | batchBody | settledBody | viewBody | receiptBody | accountBody | versionBody | historyBody |
-		besideBody | revisionBody | standingBody | entriesBody
+		besideBody | revisionBody | standingBody | entriesBody | removedBody | homeBody
 }

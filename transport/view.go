@@ -3,8 +3,10 @@ package transport
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 	"github.com/weir-cluster/weir/cluster"
@@ -20,6 +22,9 @@ type Topology struct {
 	Alive         map[string]bool // by member name, as gossip sees it
 	Voters        map[string]bool // by member name; nil on nodes outside the Raft group
 	Clients       map[string]int  // that watch the view, by member name, as gossip last told
+	Epochs        map[string]uint64
+	Versions      map[string]string
+	Leases        map[string]time.Duration // how long each member may still decide as home, by name; only of whom this node knows
 	Domains       []policy.Outline
 }
 
@@ -81,12 +86,21 @@ func toView(t Topology) *weirv1.View {
 		Epoch: t.View.Epoch, Cluster: t.View.Cluster, Leader: t.Leader, Node: t.Node,
 		PolicyVersion: t.PolicyVersion, Hash: hashName, Partitions: uint32(len(t.View.Table.Homes)),
 	}
-	for _, m := range t.View.Roster {
-		v.Members = append(v.Members, &weirv1.Member{
+	arriving := make(map[uint16]uint32)
+	for _, next := range t.View.Table.Nexts {
+		arriving[next]++
+	}
+	for i, m := range t.View.Roster {
+		a := &weirv1.Member{
 			Name: m.Name, Boot: m.Boot, Http: m.HTTP, Grpc: m.GRPC, Peer: m.Peer, Zone: m.Zone,
 			Standing: m.Standing.String(), Alive: t.Alive[m.Name], Voter: t.Voters[m.Name],
-			Clients: uint32(t.Clients[m.Name]),
-		})
+			Clients: uint32(t.Clients[m.Name]), Weight: uint32(max(m.Weight, 1)), Joining: m.Joining,
+			Arriving: arriving[uint16(i)], Epoch: t.Epochs[m.Name], Version: t.Versions[m.Name],
+		}
+		if left, known := t.Leases[m.Name]; known {
+			a.LeaseLeftMs = proto.Uint32(uint32(left.Milliseconds()))
+		}
+		v.Members = append(v.Members, a)
 	}
 	for _, d := range t.Domains {
 		v.Domains = append(v.Domains, &weirv1.Domain{Name: d.Name, Account: d.Account, Fallback: fallbackOf(d.Fallback)})

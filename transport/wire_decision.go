@@ -119,7 +119,11 @@ func appendDecision(b []byte, d *policy.Decision) []byte {
 	if d.Refusing != "" {
 		b = appendVarint(appendVarint(b, sized(17)), uint64(len(d.Refusing)))
 	}
-	return append(b, d.Refusing...)
+	b = append(b, d.Refusing...)
+	if d.Unreplicated {
+		b = append(appendVarint(b, number(18)), 1)
+	}
+	return b
 }
 
 func appendID(b []byte, field uint64, id ulid.ULID) []byte {

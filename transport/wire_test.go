@@ -165,8 +165,8 @@ func someDecision(t *rapid.T) policy.Decision {
 				Credits: ledger.Credits(rapid.Int64().Draw(t, "credits")), Grant: text().Draw(t, "grant"),
 			}
 		}), 0, 3).Draw(t, "sources"),
-		Limits:   rapid.SliceOfN(rapid.Custom(someLimit), 0, 20).Draw(t, "limits"),
-		Refusing: text().Draw(t, "refusing"), Reservation: text().Draw(t, "reservation"), PolicyVersion: rapid.Uint64().Draw(t, "version"),
+		Limits:       rapid.SliceOfN(rapid.Custom(someLimit), 0, 20).Draw(t, "limits"),
+		Unreplicated: rapid.Bool().Draw(t, "unreplicated"), Refusing: text().Draw(t, "refusing"), Reservation: text().Draw(t, "reservation"), PolicyVersion: rapid.Uint64().Draw(t, "version"),
 		Home: text().Draw(t, "home"), Epoch: rapid.Uint64().Draw(t, "epoch"), ID: id,
 		Explain: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) policy.Step {
 			return policy.Step{Rule: text().Draw(t, "rule"), Result: text().Draw(t, "result"), Detail: text().Draw(t, "detail")}

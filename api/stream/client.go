@@ -69,6 +69,7 @@ type Call struct {
 	id     uint64
 	posted time.Time
 	due    time.Time // when its time is up; zero: never
+	timed  bool      // the client watches its time
 	place  int       // in dues, counted from 1; zero: its time is not watched
 	over   bool      // it is answered or given up
 }
@@ -87,24 +88,42 @@ func (c *Client) Check(ctx context.Context, r *weirv1.CheckRequest, epoch uint64
 	if err != nil {
 		return nil, fmt.Errorf("encode the check: %w", err)
 	}
+	due, _ := ctx.Deadline()
+	outcome, err := c.Ask(ctx, string(encoded), epoch, due)
+	if err != nil {
+		return nil, err
+	}
+	o := new(weirv1.Outcome)
+	if err := proto.Unmarshal([]byte(outcome), o); err != nil {
+		return nil, fmt.Errorf("%w: read an outcome: %w", ErrBroken, err)
+	}
+	return o, nil
+}
+
+// Ask is Check for who encodes and decodes by himself. It waits until due, too, without a timer of its own; zero is never.
+func (c *Client) Ask(ctx context.Context, check string, epoch uint64, due time.Time) (outcome string, err error) {
 	w, ok := c.idle.Get().(*waiter)
 	if !ok {
 		w = &waiter{done: make(chan result, 1)}
 		w.hear = w.answer
 	}
-	w.Call = Call{Check: string(encoded), Epoch: epoch, Answer: w.hear, ctx: ctx}
-	w.due, _ = ctx.Deadline()
+	w.Call = Call{Check: check, Epoch: epoch, Answer: w.hear, ctx: ctx, due: due}
+	if own, some := ctx.Deadline(); !due.IsZero() && (!some || due.Before(own)) {
+		w.timed = true
+	}
 	if err := c.enter(&w.Call); err != nil {
-		return nil, err
+		return "", err
 	}
 	select {
 	case r := <-w.done:
-		w.Call = Call{}
-		c.idle.Put(w)
+		if r.err == nil { // else the call may still stand in the queue, and is not used again
+			w.Call = Call{}
+			c.idle.Put(w)
+		}
 		return r.outcome, r.err
-	case <-ctx.Done(): // the call may still be answered, so it is not used again
+	case <-ctx.Done(): // nor is it when it may still be answered
 		c.forget(&w.Call)
-		return nil, ctx.Err()
+		return "", ctx.Err()
 	}
 }
 
@@ -116,26 +135,19 @@ type waiter struct {
 }
 
 type result struct {
-	outcome *weirv1.Outcome
+	outcome string
 	err     error
 }
 
 func (w *waiter) answer(outcome []byte, _ time.Duration, err error) {
-	r := result{err: err}
-	if err == nil {
-		r.outcome = new(weirv1.Outcome)
-		if err := proto.Unmarshal(outcome, r.outcome); err != nil {
-			r = result{err: fmt.Errorf("%w: read an outcome: %w", ErrBroken, err)}
-		}
-	}
-	w.done <- r
+	w.done <- result{string(outcome), err}
 }
 
 // Post sends a check and returns; its outcome goes to its Answer. What is not sent when ctx ends never is. After an
 // error, which is ErrBusy or ErrBroken, nothing was sent and Answer is not called.
 func (c *Client) Post(ctx context.Context, k *Call) error {
 	k.ctx, k.posted, k.Wait = ctx, time.Now(), max(k.Wait, 1)
-	k.due = k.posted.Add(k.Wait)
+	k.due, k.timed = k.posted.Add(k.Wait), true
 	return c.enter(k)
 }
 
@@ -160,7 +172,7 @@ func (c *Client) enqueue(k *Call) (*line, error) {
 	}
 	c.last++
 	k.id = c.last
-	if k.Wait > 0 {
+	if k.timed {
 		c.watch(k)
 	}
 	if l := c.line; l != nil && !l.busy && len(c.queue)+len(c.sent) == 0 && c.heard >= c.mute {

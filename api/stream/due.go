@@ -10,7 +10,7 @@ func (c *Client) watch(k *Call) {
 	c.dues.add(k)
 	if c.rings.IsZero() || k.due.Before(c.rings) {
 		c.rings = k.due
-		c.alarm.Reset(k.Wait)
+		c.alarm.Reset(time.Until(k.due))
 	}
 }
 

@@ -259,3 +259,43 @@ func TestALoneCheckIsSentFromWhereItIsPosted(t *testing.T) {
 		}
 	})
 }
+
+// Who asks waits no longer than he says, whatever time his context has; what comes of it later harms nobody.
+func TestWhoAsksWaitsUntilItIsDue(t *testing.T) {
+	l := &link{answer: slowly}
+	running(t, l, func(t *testing.T, c *stream.Client) {
+		encoded, err := proto.Marshal(&weirv1.CheckRequest{Domain: "500ms"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range []struct {
+			ctx, due, took time.Duration
+			err            error
+		}{
+			{0, 0, 500 * time.Millisecond, nil},
+			{time.Second, 20 * time.Millisecond, 20 * time.Millisecond, context.DeadlineExceeded},
+			{0, 30 * time.Millisecond, 30 * time.Millisecond, context.DeadlineExceeded},
+			{10 * time.Millisecond, time.Second, 10 * time.Millisecond, context.DeadlineExceeded},
+			{0, time.Second, 500 * time.Millisecond, nil},
+			{0, -time.Second, 0, context.DeadlineExceeded},
+		} {
+			ctx, cancel, began := t.Context(), func() {}, time.Now()
+			if row.ctx > 0 {
+				ctx, cancel = context.WithTimeout(ctx, row.ctx)
+			}
+			var due time.Time
+			if row.due != 0 {
+				due = began.Add(row.due)
+			}
+			outcome, err := c.Ask(ctx, string(encoded), 7, due)
+			if took := time.Since(began); took != row.took || !errors.Is(err, row.err) || (err == nil) != (outcome != "") {
+				t.Errorf("%+v: %q, %v after %s", row, outcome, err, took)
+			}
+			cancel()
+		}
+		time.Sleep(time.Second)
+	})
+	if len(l.opened) != 1 {
+		t.Errorf("%d streams", len(l.opened))
+	}
+}

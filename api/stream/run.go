@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -116,6 +117,7 @@ func (c *Client) send(ctx context.Context, l *line) error {
 		}
 		select {
 		case <-c.wake:
+			runtime.Gosched() // whoever is about to post as well does so now; when nobody is, this takes no time
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -181,35 +183,57 @@ func dismiss(gone []*Call) {
 
 func (c *Client) receive(s grpc.ClientStream) error {
 	m := new(frame)
+	var heard []answer
 	for {
 		if err := s.RecvMsg(m); err != nil {
 			return err
 		}
-		if err := c.deliver(m.ProtoReflect().GetUnknown()); err != nil {
+		var err error
+		heard, err = readAnswers(m.ProtoReflect().GetUnknown(), heard[:0])
+		c.deliver(heard)
+		clear(heard)
+		if err != nil {
 			return err
 		}
 	}
 }
 
-// deliver hands out the answers of a message; one that nobody waits for any more is dropped.
-func (c *Client) deliver(m []byte) error {
-	now := time.Now()
+// answer is an outcome, and the call that it is of.
+type answer struct {
+	id      uint64
+	outcome []byte
+	call    *Call // nil when nobody waits for it any more
+}
+
+// readAnswers appends the answers of a message. With an error it returns those before what is malformed.
+func readAnswers(m []byte, all []answer) ([]answer, error) {
 	for len(m) > 0 {
 		id, outcome, rest, err := nextOutcome(m)
 		if err != nil {
-			return err
+			return all, err
 		}
-		m = rest
-		c.mu.Lock()
-		k := c.sent[id]
-		wanted := k != nil && c.finish(k)
-		c.heard = max(c.heard, id)
-		c.mu.Unlock()
-		if wanted {
-			k.Answer(outcome, now.Sub(k.posted), nil)
+		all, m = append(all, answer{id: id, outcome: outcome}), rest
+	}
+	return all, nil
+}
+
+// deliver hands out the answers of a message; one that nobody waits for any more is dropped.
+func (c *Client) deliver(heard []answer) {
+	now := time.Now()
+	c.mu.Lock()
+	for i := range heard {
+		a := &heard[i]
+		if k := c.sent[a.id]; k != nil && c.finish(k) {
+			a.call = k
+		}
+		c.heard = max(c.heard, a.id)
+	}
+	c.mu.Unlock()
+	for i := range heard {
+		if a := &heard[i]; a.call != nil {
+			a.call.Answer(a.outcome, now.Sub(a.call.posted), nil)
 		}
 	}
-	return nil
 }
 
 // allSent takes out every call that was sent.

@@ -99,7 +99,17 @@ func (l *library) caller(_ context.Context, i int) (caller, error) {
 		if err != nil {
 			return err
 		}
-		note(t, weirv1.Verdict(weirv1.Verdict_value["VERDICT_"+d.Verdict]), d.Reason)
+		note(t, verdictOf(d.Verdict), d.Reason)
 		return nil
 	}, nil
+}
+
+func verdictOf(word string) weirv1.Verdict {
+	switch word {
+	case "ALLOW":
+		return weirv1.Verdict_VERDICT_ALLOW
+	case "DENY":
+		return weirv1.Verdict_VERDICT_DENY
+	}
+	return weirv1.Verdict(weirv1.Verdict_value["VERDICT_"+word])
 }

@@ -204,8 +204,12 @@ func (c *Client) once(ctx context.Context, node string, q call) (reply, error) {
 	if len(body) > replyBytesMax {
 		return reply{}, fmt.Errorf("%s: the answer is longer than %d bytes", from, replyBytesMax)
 	}
+	return reply{from: from, status: resp.StatusCode, etag: resp.Header.Get("ETag"), body: body, media: mediaOf(resp)}, nil
+}
+
+func mediaOf(resp *http.Response) string {
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	return reply{from: from, status: resp.StatusCode, etag: resp.Header.Get("ETag"), body: body, media: media}, nil
+	return media
 }
 
 func neverConnected(err error) bool {

@@ -20,12 +20,26 @@ type benchCommand struct {
 	Floor   benchFloorCommand   `cmd:"" hidden:"" help:"Run a process that decides nothing, for the bench to compare with."`
 }
 
-// BeforeReset has `weir bench -h` show the flags of the default command, where they are.
-func (benchCommand) BeforeReset(k *kong.Context) error {
-	if n := k.Selected(); n != nil && n.Name == "bench" {
-		k.Path = append(k.Path, &kong.Path{Parent: n.DefaultCmd, Command: n.DefaultCmd, Flags: n.DefaultCmd.Flags})
-	}
-	return nil
+// Help is what `weir bench -h` adds to the commands.
+func (benchCommand) Help() string {
+	return `Without --addr it starts its own nodes on this machine, beside processes that decide nothing: the floor, which
+is what the libraries cost alone. Weir and the floor are loaded in turns. First it looks for the most that comes
+through (closed loop), then it measures latency at 25, 50, 75 and 90 % of that (open loop: latency counts from
+when a message was due, however late it was sent). All the while one account with an exact limit is asked for
+through every node, and admissions beyond its bound are counted.
+
+Examples:
+
+    weir bench
+    weir bench --via stream --batch 100 --nodes 1 --loop closed
+    weir bench --via client --route any --rate 5000 --duration 30s
+    weir bench --spread hot --save hot.json -o json
+    weir bench --suite figures --save today.json && weir bench compare yesterday.json today.json --fail-over 10
+    weir bench policy >bench.yaml && weir bench --addr 10.0.0.5:8080,10.0.0.6:8080
+
+With --addr the cluster must have the domains of ` + "`weir bench policy`" + ` in force. The flags: weir bench run -h.
+
+Exit code: 0 done, 1 more was admitted than the exact limit allows, 2 not done or not to the end, 64 wrong call.`
 }
 
 type benchRunCommand struct {
@@ -45,26 +59,9 @@ type benchRunCommand struct {
 	Save     string        `placeholder:"FILE" help:"Write the report as JSON as well."`
 }
 
-// Help is what `weir bench -h` adds to the flags.
+// Help is what `weir bench run -h` adds to the flags.
 func (benchRunCommand) Help() string {
-	return `Without --addr it starts its own nodes on this machine, beside processes that decide nothing: the floor, which
-is what the libraries cost alone. Weir and the floor are loaded in turns. First it looks for the most that comes
-through (closed loop), then it measures latency at 25, 50, 75 and 90 % of that (open loop: latency counts from
-when a message was due, however late it was sent). All the while one account with an exact limit is asked for
-through every node, and admissions beyond its bound are counted.
-
-Examples:
-
-    weir bench
-    weir bench --via stream --batch 100 --nodes 1 --loop closed
-    weir bench --via client --route any --rate 5000 --duration 30s
-    weir bench --spread hot --save hot.json -o json
-    weir bench --suite figures --save today.json && weir bench compare yesterday.json today.json --fail-over 10
-    weir bench policy >bench.yaml && weir bench --addr 10.0.0.5:8080,10.0.0.6:8080
-
-With --addr the cluster must have the domains of ` + "`weir bench policy`" + ` in force. More: weir bench compare -h.
-
-Exit code: 0 done, 1 more was admitted than the exact limit allows, 2 not done or not to the end, 64 wrong call.`
+	return `The word run can be left out. What is measured, with examples: weir bench -h.`
 }
 
 // Run puts the load on, prints the report, and returns errDenied when too much was admitted.

@@ -198,7 +198,8 @@ func TestBenchCallsThatCannotBe(t *testing.T) {
 		weir(t, append([]string{"bench"}, strings.Fields(r.args)...)...).want(t, exitUsage, r.words)
 	}
 	weir(t, "bench", "--addr", "127.0.0.1:1").want(t, exitFailed, "127.0.0.1:1")
-	weir(t, "bench", "-h").want(t, exitOK, "--spread", "weir bench compare", "Exit code")
+	weir(t, "bench", "-h").want(t, exitOK, "Usage: weir bench <command>", "bench run", "bench compare", "bench policy", "weir bench run -h", "Exit code")
+	weir(t, "bench", "run", "-h").want(t, exitOK, "Usage: weir bench run", "--spread", "weir bench -h")
 	weir(t, "bench", "compare", "/none/such.json", "/none/such.json").want(t, exitFailed, "read a saved report")
 }
 

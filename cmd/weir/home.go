@@ -4,9 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 
-	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/client/rest"
 )
 
 type homeCommand struct {
@@ -19,7 +18,10 @@ func (homeCommand) Help() string {
 	return `Examples:
 
     weir home alice
-    weir home acme~alice --domain llm -o json`
+    weir home acme~alice --domain llm -o json
+
+The deputy has a copy of what the home counts and takes over when it is lost. The epoch counts the views of the cluster;
+since is the one from which on the home has been it.`
 }
 
 // Run prints the home and the deputy of an account.
@@ -28,33 +30,30 @@ func (c *homeCommand) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	v, err := weir.View(ctx)
+	h, err := weir.Home(ctx, c.Domain, c.Account)
 	if err != nil {
-		return fmt.Errorf("no view: %w", err)
+		return fmt.Errorf("no home: %w", err)
 	}
-	if len(v.Domains) > 0 && !slices.ContainsFunc(v.Domains, func(d client.Domain) bool { return d.Name == c.Domain }) {
-		if _, err := weir.Special(ctx, c.Domain, ""); err != nil { // it names the nearest
-			return fmt.Errorf("no home: %w", err)
+	if err := show(s, h, func(w io.Writer, h rest.Home) {
+		fmt.Fprintf(w, "account\t%s in %s, partition %d\n", c.Account, c.Domain, h.Partition)
+		fmt.Fprintf(w, "home\t%s\n", nodeText(h.Home))
+		fmt.Fprintf(w, "deputy\t%s\n", nodeText(h.Deputy))
+		if h.Next != nil {
+			fmt.Fprintf(w, "next\t%s\n", nodeText(h.Next))
 		}
-	}
-	p := v.Place(c.Domain, c.Account)
-	if err := show(s, p, func(w io.Writer, p client.Place) {
-		fmt.Fprintf(w, "account\t%s in %s, partition %d\n", c.Account, c.Domain, p.Partition)
-		fmt.Fprintf(w, "home\t%s\n", memberText(p.Home))
-		fmt.Fprintf(w, "deputy\t%s\n", memberText(p.Deputy))
-		fmt.Fprintf(w, "epoch\t%d\n", v.Epoch)
+		fmt.Fprintf(w, "epoch\t%d, since %d\n", h.Epoch, h.Since)
 	}); err != nil {
 		return err
 	}
-	if p.Home == nil {
-		return fmt.Errorf("partition %d has no home in epoch %d", p.Partition, v.Epoch)
+	if h.Home == nil {
+		return fmt.Errorf("partition %d has no home in epoch %d", h.Partition, h.Epoch)
 	}
 	return nil
 }
 
-func memberText(m *client.Member) string {
-	if m == nil {
+func nodeText(n *rest.Node) string {
+	if n == nil {
 		return "-"
 	}
-	return fmt.Sprintf("%s (http %s)", m.Name, orDash(m.HTTP))
+	return fmt.Sprintf("%s (http %s)", n.Name, orDash(n.HTTP))
 }

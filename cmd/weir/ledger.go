@@ -11,7 +11,10 @@ import (
 )
 
 type ledgerCommand struct {
-	Entries ledgerEntriesCommand `cmd:"" help:"List the movements of an account."`
+	Entries  ledgerEntriesCommand  `cmd:"" help:"List the movements of an account."`
+	Snapshot ledgerSnapshotCommand `cmd:"" help:"Write a backup of the ledger and the policy to a file."`
+	Restore  ledgerRestoreCommand  `cmd:"" help:"Begin a new cluster with a backup, offline."`
+	Recover  ledgerRecoverCommand  `cmd:"" help:"Go on with one survivor when most voters are lost for good, offline."`
 }
 
 // entriesMax is how many entries a node gives in one answer.

@@ -37,11 +37,11 @@ type commandLine struct {
 	Block    blockCommand    `cmd:"" help:"Refuse everything of an account."`
 	Unblock  unblockCommand  `cmd:"" help:"End a block."`
 	Reset    resetCommand    `cmd:"" help:"Start an account's limits afresh."`
-	Members  membersCommand  `cmd:"" help:"List the nodes of the cluster."`
+	Members  membersCommand  `cmd:"" help:"List the nodes of the cluster, or take one off."`
 	Home     homeCommand     `cmd:"" help:"Show which node decides for an account."`
 	Policy   policyCommand   `cmd:"" help:"Check, test, compare, apply, show or roll back the policy."`
 	Credits  creditsCommand  `cmd:"" help:"Open accounts, grant, debit, show balances."`
-	Ledger   ledgerCommand   `cmd:"" help:"Look into the ledger."`
+	Ledger   ledgerCommand   `cmd:"" help:"Look into the ledger, back it up, restore it, or save it when a quorum is lost."`
 	Bench    benchCommand    `cmd:"" help:"Put load on a cluster and measure what it does."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }

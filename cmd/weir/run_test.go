@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/client/rest"
 	"github.com/weir-cluster/weir/ring"
 )
 
@@ -142,6 +142,7 @@ func TestHelpOfEveryCommandHasExamples(t *testing.T) {
 		"dev", "serve", "check", "members", "home", "limits", "block", "unblock", "reset",
 		"override set", "override unset", "override list", "policy check", "policy test", "policy diff", "policy apply", "policy show",
 		"policy history", "policy rollback", "policy import envoy",
+		"members remove", "ledger entries", "ledger snapshot", "ledger restore", "ledger recover",
 		"credits open", "credits grant", "credits debit", "credits balance",
 	} {
 		weir(t, append(strings.Fields(command), "-h")...).want(t, exitOK, "Usage: weir "+command, "Examples:", "\n    weir "+command)
@@ -150,7 +151,8 @@ func TestHelpOfEveryCommandHasExamples(t *testing.T) {
 	weir(t, "demo", "-h").want(t, exitOK, "kill -9", "Exit code: 0")
 	weir(t, "serve", "-h").want(t, exitOK, "--name", "--data-dir", `--http-addr="127.0.0.1:8080"`, `--grpc-addr="127.0.0.1:8081"`,
 		`--gossip-addr="127.0.0.1:7946"`, `--peer-addr="127.0.0.1:7947"`, "--advertise", "--join", "--bootstrap-expect=N", "--voter",
-		"--zone", "--policy=FILE", "--drain-timeout", "--buckets-max=N", "(4194304)", "WEIR_DATA_DIR")
+		"--zone", "--policy=FILE", "--drain-timeout", "--buckets-max=N", "(4194304)", "WEIR_DATA_DIR",
+		"--voters", "--weight=N", "--lease-duration", "$WEIR_LEASE_DURATION", "--lease-renewal", "--lease-margin")
 }
 
 func TestVersionPrintsTextOrJSON(t *testing.T) {
@@ -231,11 +233,12 @@ func TestAddressesComeFromTheEnvironment(t *testing.T) {
 // twoNodes is a view in which n2 is the home of everything and n1 the deputy.
 func twoNodes(t *testing.T) exchange {
 	t.Helper()
+	left := int64(1900)
 	v := client.View{
 		Epoch: 7, Cluster: "c1", Leader: "n1", PolicyVersion: 3, Hash: "xxhash64", Partitions: ring.Partitions,
 		Members: []client.Member{
-			{Name: "n1", HTTP: "h1:1", GRPC: "g1:1", Peer: "p1:1", Standing: "steady", Alive: true, Voter: true},
-			{Name: "n2", HTTP: "h2:1", GRPC: "g2:1", Peer: "p2:1", Zone: "b", Standing: "absent"},
+			{Name: "n1", HTTP: "h1:1", GRPC: "g1:1", Peer: "p1:1", Standing: "steady", Alive: true, Voter: true, Weight: 1, Arriving: 12, Epoch: 7, Version: "v1", LeaseLeftMS: &left},
+			{Name: "n2", HTTP: "h2:1", GRPC: "g2:1", Peer: "p2:1", Zone: "b", Standing: "absent", Weight: 3},
 		},
 		Homes: make([]uint16, ring.Partitions), Deputies: make([]uint16, ring.Partitions),
 	}
@@ -249,28 +252,75 @@ func twoNodes(t *testing.T) exchange {
 	return exchange{"GET /v1/view", 200, string(text)}
 }
 
-func TestMembersAndHomePrintTheView(t *testing.T) {
+func TestMembersPrintTheView(t *testing.T) {
 	t.Parallel()
-	addr := listen(t, twoNodes(t))
-	weir(t, "members", addr).wantOut(t, exitOK, `cluster c1, epoch 7, leader n1, policy 3
-NAME  ALIVE  STANDING  VOTER  HOMES  DEPUTY  HTTP  GRPC  PEER  ZONE
-n1    yes    steady    yes    0      4096    h1:1  g1:1  p1:1  -
-n2    no     absent    no     4096   0       h2:1  g2:1  p2:1  b
+	weir(t, "members", listen(t, twoNodes(t))).wantOut(t, exitOK, `cluster c1, epoch 7, leader n1, policy 3
+NAME  STATE   ALIVE  VOTER   ZONE  WEIGHT  HOMES  DEPUTY  COMING  LEASE  EPOCH  VERSION  HTTP  GRPC  PEER
+n1    steady  yes    leader  -     1       0      4096    12      1.9s   7      v1       h1:1  g1:1  p1:1
+n2    absent  no     no      b     3       4096   0       0       -      0      -        h2:1  g2:1  p2:1
 `)
-	p := ring.Partition("llm", "alice")
-	weir(t, "home", "alice", "--domain", "llm", addr).wantOut(t, exitOK, fmt.Sprintf(`account  alice in llm, partition %d
+	var r roster
+	o := weir(t, "members", "list", listen(t, twoNodes(t)), "-o", "json")
+	if err := json.Unmarshal([]byte(o.out), &r); err != nil || o.code != exitOK || len(r.Members) != 2 || r.Members[0].Deputy != 4096 ||
+		!r.Members[0].Leader || r.Members[1].State != "absent" || *r.Members[0].LeaseLeftMS != 1900 || strings.Contains(o.out, "lease_left_ms\": null") {
+		t.Errorf("members as JSON: %+v, %v", o, err)
+	}
+}
+
+func TestAMembersStateIsTheOneThatMattersMost(t *testing.T) {
+	t.Parallel()
+	for _, r := range []struct {
+		standing       string
+		alive, joining bool
+		want           string
+	}{
+		{"steady", true, false, "steady"},
+		{"steady", true, true, "joining"},
+		{"steady", false, true, "silent"},
+		{"leaving", true, false, "leaving"},
+		{"leaving", false, false, "silent"},
+		{"absent", false, false, "absent"},
+		{"absent", true, true, "absent"},
+	} {
+		if got := (client.Member{Standing: r.standing, Alive: r.alive, Joining: r.joining}).State(); got != r.want {
+			t.Errorf("%+v: state %s", r, got)
+		}
+	}
+}
+
+func TestMembersRemoveSaysWhatHappened(t *testing.T) {
+	t.Parallel()
+	const asked = "DELETE /v1/members/n3"
+	weir(t, "members", "remove", "n3", listen(t, exchange{asked, 200, `{"removed":"n3"}`})).wantOut(t, exitOK, "n3 is off the roster\n")
+	rows := []struct {
+		status int
+		words  string
+	}{
+		{404, "nothing to remove"}, {409, "not removed"}, {503, "perhaps removed"},
+	}
+	for _, r := range rows {
+		weir(t, "members", "remove", "n3", listen(t, exchange{asked, r.status, `{"detail":"why"}`})).want(t, exitFailed, r.words, "why")
+	}
+}
+
+func TestHomePrintsWhoDecides(t *testing.T) {
+	t.Parallel()
+	const asked = "GET /v1/domains/llm/accounts/alice/home"
+	answer := `{"partition":9,"home":{"name":"n2","http":"h2:1","grpc":"g2:1"},"deputy":{"name":"n1","http":"h1:1","grpc":"g1:1"},"next":null,"since":5,"epoch":7}`
+	weir(t, "home", "alice", "--domain", "llm", listen(t, exchange{asked, 200, answer})).wantOut(t, exitOK, `account  alice in llm, partition 9
 home     n2 (http h2:1)
 deputy   n1 (http h1:1)
-epoch    7
-`, p))
-	addr = listenAll(t, exchange{"GET /v1/view", 200, strings.Replace(twoNodes(t).answer, "{", `{"domains":[{"name":"llm"}],`, 1)},
-		exchange{"GET /v1/domains/lml/overrides", 400, `{"detail":"there is no domain lml; did you mean llm?"}`})
-	weir(t, "home", "alice", "--domain", "llm", addr).want(t, exitOK, "n2 (http h2:1)")
-	weir(t, "home", "alice", "--domain", "lml", addr).want(t, exitFailed, "no home", "did you mean llm?")
-	addr = listen(t, twoNodes(t))
-	var place client.Place
-	if err := json.Unmarshal([]byte(weir(t, "home", "alice", addr, "-o", "json").out), &place); err != nil || place.Home.Name != "n2" {
-		t.Errorf("place as JSON: %+v, %v", place, err)
+epoch    7, since 5
+`)
+	moving := strings.Replace(answer, `"next":null`, `"next":{"name":"n3","http":"","grpc":""}`, 1)
+	weir(t, "home", "alice", "--domain", "llm", listen(t, exchange{asked, 200, moving})).want(t, exitOK, "next     n3 (http -)")
+	weir(t, "home", "alice", "--domain", "llm", listen(t, exchange{asked, 200, `{"partition":9,"epoch":7}`})).
+		want(t, exitFailed, "partition 9 has no home in epoch 7")
+	weir(t, "home", "alice", "--domain", "llm", listen(t, exchange{asked, 400, `{"detail":"did you mean lml?"}`})).want(t, exitFailed, "no home", "did you mean lml?")
+	var h rest.Home
+	o := weir(t, "home", "alice", "--domain", "llm", listen(t, exchange{asked, 200, answer}), "-o", "json")
+	if err := json.Unmarshal([]byte(o.out), &h); err != nil || h.Home.Name != "n2" || h.Next != nil {
+		t.Errorf("home as JSON: %+v, %v", h, err)
 	}
 }
 

@@ -27,6 +27,11 @@ type serveCommand struct {
 	Join            []string      `env:"WEIR_JOIN" placeholder:"HOST[:PORT]" help:"Gossip addresses of other nodes; none is a cluster of one."`
 	BootstrapExpect int           `env:"WEIR_BOOTSTRAP_EXPECT" placeholder:"N" help:"Found a new cluster once N nodes see each other; leave out to join one."`
 	Voter           string        `env:"WEIR_VOTER" enum:"auto,yes,no" default:"auto" help:"Whether this node may vote: auto, yes or no."`
+	Voters          int           `env:"WEIR_VOTERS" enum:"3,5" default:"3" help:"How many nodes vote, 3 or 5; the same on every node."`
+	Weight          uint8         `env:"WEIR_WEIGHT" default:"1" placeholder:"N" help:"Share of the partitions, 1 to 255, compared with the others' (${default})."`
+	LeaseDuration   time.Duration `env:"WEIR_LEASE_DURATION" default:"2s" help:"How long a node may decide after it asked the leader (${default}); the same on every node."`
+	LeaseRenewal    time.Duration `env:"WEIR_LEASE_RENEWAL" default:"300ms" help:"How often it asks (${default}); the same on every node."`
+	LeaseMargin     time.Duration `env:"WEIR_LEASE_MARGIN" default:"200ms" help:"How much longer the leader waits before it gives a silent node's accounts away (${default}); the same on every node."`
 	Zone            string        `env:"WEIR_ZONE" help:"Zone of the node; a deputy is placed in another one where there is one."`
 	Policy          string        `env:"WEIR_POLICY" placeholder:"FILE" help:"Policy for a cluster that has none yet."`
 	Cluster         string        `env:"WEIR_CLUSTER" default:"weir" help:"Name of the cluster."`
@@ -109,7 +114,8 @@ func (c *serveCommand) node(log io.Writer) (node.Config, error) {
 	n.HTTPAddr, n.GRPCAddr, n.GossipAddr, n.PeerAddr = c.HTTPAddr, c.GRPCAddr, c.GossipAddr, c.PeerAddr
 	n.Advertise, n.Cluster, n.Zone, n.Voter = c.Advertise, c.Cluster, c.Zone, c.Voter
 	n.BootstrapExpect, n.Ephemeral, n.DrainTimeout = c.BootstrapExpect, c.Ephemeral, c.DrainTimeout
-	n.BucketsMax = c.BucketsMax
+	n.BucketsMax, n.Voters, n.Weight = c.BucketsMax, c.Voters, c.Weight
+	n.Lease.Duration, n.Lease.Renewal, n.Lease.Margin = c.LeaseDuration, c.LeaseRenewal, c.LeaseMargin
 	for _, addr := range c.Join {
 		if addr = strings.TrimSpace(addr); addr != "" {
 			n.Join = append(n.Join, addr)

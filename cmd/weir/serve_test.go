@@ -31,7 +31,8 @@ func TestServeFlagsBecomeANodeConfig(t *testing.T) {
 	policy := file(t, "p.yaml", "version: 1\n")
 	c, err := parsed(t, "--name", "n1", "--http-addr", "127.0.0.1:1", "--grpc-addr", "127.0.0.1:2", "--gossip-addr", "127.0.0.1:3",
 		"--peer-addr", "127.0.0.1:4", "--advertise", "127.0.0.1", "--join", "10.0.0.1, 10.0.0.2:7", "--bootstrap-expect", "3", "--voter", "no",
-		"--zone", "z", "--policy", policy, "--cluster", "c", "--drain-timeout", "3s", "--buckets-max", "8192")
+		"--zone", "z", "--policy", policy, "--cluster", "c", "--drain-timeout", "3s", "--buckets-max", "8192",
+		"--voters", "5", "--weight", "7", "--lease-duration", "3s", "--lease-renewal", "400ms", "--lease-margin", "250ms")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,10 +42,15 @@ func TestServeFlagsBecomeANodeConfig(t *testing.T) {
 	}
 	got := strings.Join([]string{n.Name, n.DataDir, n.HTTPAddr, n.GRPCAddr, n.GossipAddr, n.PeerAddr, n.Advertise, n.Voter, n.Zone, n.Cluster, string(n.Policy), n.PolicyName}, "|")
 	want := strings.Join([]string{"n1", filepath.Join("weir-data", "n1"), "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4", "127.0.0.1", "no", "z", "c", "version: 1\n", policy}, "|")
-	if got != want || !slices.Equal(n.Join, []string{"10.0.0.1", "10.0.0.2:7"}) || n.BootstrapExpect != 3 || n.DrainTimeout != 3*time.Second || n.BucketsMax != 8192 || n.Version == "" {
+	if got != want || !slices.Equal(n.Join, []string{"10.0.0.1", "10.0.0.2:7"}) || n.BootstrapExpect != 3 || n.DrainTimeout != 3*time.Second || n.BucketsMax != 8192 || n.Version == "" ||
+		n.Voters != 5 || n.Weight != 7 || n.Lease.Duration != 3*time.Second || n.Lease.Renewal != 400*time.Millisecond || n.Lease.Margin != 250*time.Millisecond {
 		t.Errorf("node config %+v\nwant %s", n, want)
 	}
 	weir(t, "serve", "--name", "n1", "--policy", "/none/such.yaml").want(t, exitFailed, "read --policy")
+	weir(t, "serve", "--name", "n1", "--lease-duration", "1s").want(t, exitUsage, "duration 1s less renewal 300ms: at least three times the election timeout 500ms")
+	weir(t, "serve", "--name", "n1", "--lease-margin", "50ms").want(t, exitUsage, "a twentieth of the duration 2s")
+	weir(t, "serve", "--name", "n1", "--weight", "0").want(t, exitUsage, "weight 0: 1 to 255")
+	weir(t, "serve", "--name", "n1", "--voters", "4").want(t, exitUsage, "3", "5")
 	weir(t, "serve", "--name", "n1", "--buckets-max", "9").want(t, exitUsage, "buckets-max 9: 4096 to 1073741824")
 }
 

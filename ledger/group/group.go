@@ -32,6 +32,8 @@ type Group struct {
 	queue       chan *proposal
 	queuedBytes atomic.Int64
 	readyTerm   atomic.Uint64 // the term whose barrier passed while this server led
+	lineage     atomic.Pointer[string]
+	backups     chan struct{} // capacity 1: held by who makes a backup
 
 	ending  chan struct{} // no new orders are taken
 	stopped chan struct{} // Run is over
@@ -55,13 +57,18 @@ func New(cfg Config) (*Group, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read group state: %w", errors.Join(err, stores.Close()))
 	}
+	of, err := lineage(stores.Stable)
+	if err != nil {
+		return nil, fmt.Errorf("read group state: %w", errors.Join(err, stores.Close()))
+	}
 	g := &Group{
-		cfg: cfg, stores: stores, had: had,
+		cfg: cfg, stores: stores, had: had, backups: make(chan struct{}, 1),
 		changes: make(chan struct{}, 1),
 		queue:   make(chan *proposal, cfg.QueueOperations),
 		ending:  make(chan struct{}),
 		stopped: make(chan struct{}),
 	}
+	g.lineage.Store(&of)
 	g.replica = newReplica(cfg.Machines, g.signal)
 	g.fence = &fence{deadline: cfg.WriteDeadline}
 	return g, nil
@@ -111,7 +118,7 @@ func (g *Group) start() (*raft.Raft, *raft.NetworkTransport, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("start group: %w", err)
 	}
-	streams, err := g.cfg.listen()
+	streams, err := g.cfg.listen(g.ID(), g.idOf)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -148,6 +155,20 @@ func (g *Group) start() (*raft.Raft, *raft.NetworkTransport, error) {
 	g.raft.Store(r)
 	g.signal()
 	return r, transport, nil
+}
+
+// idOf returns the id of the member that is a node's, empty when it has none.
+func (g *Group) idOf(name string) string {
+	r := g.raft.Load()
+	if r == nil {
+		return ""
+	}
+	for _, s := range r.GetConfiguration().Configuration().Servers {
+		if string(s.Address) == name {
+			return string(s.ID)
+		}
+	}
+	return ""
 }
 
 // wait returns when ctx ends or the replica is at fault.

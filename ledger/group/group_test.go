@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -244,11 +245,19 @@ func TestServersAreAddedAndRemoved(t *testing.T) {
 		if third.g.HasState() {
 			t.Error("a new server has state")
 		}
-		if err := leader.g.AddServer(t.Context(), Server{ID: third.g.ID(), Name: third.name}); err != nil {
+		if third.g.Committed() != 0 {
+			t.Errorf("a new server has %d entries", third.g.Committed())
+		}
+		if err := leader.g.Stage(t.Context(), third.g.ID(), third.name); err != nil {
 			t.Fatal(err)
 		}
 		c.propose(leader, "x")
 		c.agree(1)
+		c.until("it knows what is agreed", func() bool { return third.g.Committed() == leader.g.Committed() && leader.g.Committed() > 2 })
+		if voters, staged, err := third.g.Electorate(); err != nil || len(voters) != 2 || voters[leader.name] != leader.g.ID() ||
+			!maps.Equal(staged, map[string]string{"n3": third.g.ID()}) {
+			t.Errorf("voters %v, staged %v, %v", voters, staged, err)
+		}
 		servers, err := third.g.Servers()
 		if err != nil || len(servers) != 3 || servers[2] != (Server{ID: third.g.ID(), Name: "n3"}) {
 			t.Errorf("servers %+v, %v", servers, err)
@@ -261,6 +270,9 @@ func TestServersAreAddedAndRemoved(t *testing.T) {
 		}
 		if err := leader.g.AddServer(t.Context(), Server{ID: third.g.ID(), Name: third.name, Voter: true}); err != nil {
 			t.Fatal(err)
+		}
+		if err := leader.g.Stage(t.Context(), third.g.ID(), third.name); err != nil {
+			t.Error(err) // and it keeps its vote
 		}
 		if got := leader.g.Status(); got.Voters != 3 || got.Servers != 3 || got.State != "Leader" {
 			t.Errorf("status %+v", got)

@@ -100,6 +100,38 @@ func (g *Group) Servers() ([]Server, error) {
 	return servers, nil
 }
 
+// Electorate returns the server ids, by name, of who votes and of who follows the log without a vote, by the newest configuration
+// that this server has.
+func (g *Group) Electorate() (voters, staged map[string]string, err error) {
+	servers, err := g.Servers()
+	if err != nil {
+		return nil, nil, err
+	}
+	voters, staged = make(map[string]string, len(servers)), make(map[string]string)
+	for _, s := range servers {
+		if s.Voter {
+			voters[s.Name] = s.ID
+		} else {
+			staged[s.Name] = s.ID
+		}
+	}
+	return voters, staged, nil
+}
+
+// Committed returns the index up to which this server has the log and knows it to be agreed; 0 before it has heard from a leader.
+func (g *Group) Committed() uint64 {
+	if r := g.raft.Load(); r != nil {
+		return r.CommitIndex()
+	}
+	return 0
+}
+
+// Stage has a server follow the log without a vote; AddServer gives it one later. That it votes already is no error, and
+// changes nothing. Only the leader can.
+func (g *Group) Stage(ctx context.Context, id, name string) error {
+	return g.AddServer(ctx, Server{ID: id, Name: name})
+}
+
 // AddServer adds a server, or makes a member a voter, and returns when that is committed. It does not take a
 // vote away. Only the leader can.
 func (g *Group) AddServer(ctx context.Context, s Server) error {

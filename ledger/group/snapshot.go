@@ -60,27 +60,39 @@ func (s *snapshot) Persist(sink raft.SnapshotSink) error {
 func (s *snapshot) Release() {}
 
 func (s *snapshot) writeTo(w io.Writer) error {
-	head := append(make([]byte, 0, snapshotHeadBytes), snapshotMagic...)
-	head = binary.BigEndian.AppendUint64(head, s.index)
-	wall := int64(wallNone)
-	if !s.wall.IsZero() {
-		wall = s.wall.UnixNano()
-	}
-	head = binary.BigEndian.AppendUint64(head, uint64(wall))
-	head = binary.BigEndian.AppendUint16(head, uint16(len(s.sections)))
-	head = binary.BigEndian.AppendUint32(head, crc32.Checksum(head, castagnoli))
-	if _, err := w.Write(head); err != nil {
+	if err := writeHead(w, s.index, s.wall, len(s.sections)); err != nil {
 		return err
 	}
 	for _, part := range s.sections {
-		if _, err := w.Write(append([]byte{byte(len(part.name))}, part.name...)); err != nil {
+		if err := part.writeTo(w); err != nil {
 			return err
 		}
-		frames := &frameWriter{to: w, sum: crc32.Checksum([]byte(part.name), castagnoli)}
-		buffered := bufio.NewWriterSize(frames, frameBytesMax)
-		if err := errors.Join(part.write(buffered), buffered.Flush(), frames.end()); err != nil {
-			return fmt.Errorf("section %s: %w", part.name, err)
-		}
+	}
+	return nil
+}
+
+func writeHead(w io.Writer, index uint64, at time.Time, sections int) error {
+	head := append(make([]byte, 0, snapshotHeadBytes), snapshotMagic...)
+	head = binary.BigEndian.AppendUint64(head, index)
+	wall := int64(wallNone)
+	if !at.IsZero() {
+		wall = at.UnixNano()
+	}
+	head = binary.BigEndian.AppendUint64(head, uint64(wall))
+	head = binary.BigEndian.AppendUint16(head, uint16(sections))
+	head = binary.BigEndian.AppendUint32(head, crc32.Checksum(head, castagnoli))
+	_, err := w.Write(head)
+	return err
+}
+
+func (s section) writeTo(w io.Writer) error {
+	if _, err := w.Write(append([]byte{byte(len(s.name))}, s.name...)); err != nil {
+		return err
+	}
+	frames := &frameWriter{to: w, sum: crc32.Checksum([]byte(s.name), castagnoli)}
+	buffered := bufio.NewWriterSize(frames, frameBytesMax)
+	if err := errors.Join(s.write(buffered), buffered.Flush(), frames.end()); err != nil {
+		return fmt.Errorf("section %s: %w", s.name, err)
 	}
 	return nil
 }
@@ -126,6 +138,17 @@ type restored struct {
 // readSnapshot gives each section to restore, which must read it to its end, and accepts only a stream that
 // is complete, in order, and has nothing behind it.
 func readSnapshot(from io.Reader, restore func(name string, r io.Reader) error) (restored, error) {
+	s, err := readHead(from)
+	if err != nil {
+		return restored{}, err
+	}
+	if err := readSections(from, s.machines, restore); err != nil {
+		return restored{}, err
+	}
+	return s, nil
+}
+
+func readHead(from io.Reader) (restored, error) {
 	var head [snapshotHeadBytes]byte
 	if _, err := io.ReadFull(from, head[:]); err != nil {
 		return restored{}, fmt.Errorf("read head: %w: %v", errSnapshotBad, err)
@@ -139,25 +162,29 @@ func readSnapshot(from io.Reader, restore func(name string, r io.Reader) error) 
 	if wall := int64(binary.BigEndian.Uint64(numbers[8:])); wall != wallNone {
 		s.wall = time.Unix(0, wall).UTC()
 	}
+	return s, nil
+}
+
+func readSections(from io.Reader, count int, restore func(name string, r io.Reader) error) error {
 	last := ""
-	for range s.machines {
+	for range count {
 		name, err := readName(from)
 		if err != nil || name <= last {
-			return restored{}, fmt.Errorf("read section after %q: %w: %v", last, errSnapshotBad, err)
+			return fmt.Errorf("read section after %q: %w: %v", last, errSnapshotBad, err)
 		}
 		frames := &frameReader{from: from, sum: crc32.Checksum([]byte(name), castagnoli)}
 		if err := restore(name, frames); err != nil {
-			return restored{}, fmt.Errorf("restore section %s: %w", name, err)
+			return fmt.Errorf("restore section %s: %w", name, err)
 		}
 		if _, err := frames.Read(make([]byte, 1)); err != io.EOF {
-			return restored{}, fmt.Errorf("read end of section %s: %w: %v", name, errSnapshotBad, err)
+			return fmt.Errorf("read end of section %s: %w: %v", name, errSnapshotBad, err)
 		}
 		last = name
 	}
-	if _, err := io.ReadFull(from, head[:1]); err != io.EOF {
-		return restored{}, fmt.Errorf("read end: %w: %v", errSnapshotBad, err)
+	if _, err := io.ReadFull(from, make([]byte, 1)); err != io.EOF {
+		return fmt.Errorf("read end: %w: %v", errSnapshotBad, err)
 	}
-	return s, nil
+	return nil
 }
 
 func readName(from io.Reader) (string, error) {

@@ -21,6 +21,8 @@ const (
 	snapshotsRetained = 2
 	storageIDBytes    = 8
 	storageIDKey      = "weir-storage-id"
+	termKey           = "CurrentTerm" // as the Raft library calls it
+	logFile           = "raft.db"
 )
 
 // ErrInUse: the storage is open already, here or in another process.
@@ -52,7 +54,7 @@ func (d disk) Open() (Stores, error) {
 		return Stores{}, fmt.Errorf("make storage: %w", err)
 	}
 	db, err := raftboltdb.New(raftboltdb.Options{
-		Path: filepath.Join(d.dir, "raft.db"),
+		Path: filepath.Join(d.dir, logFile),
 		// The free list is neither written nor sorted on each commit; a scan at open makes up for it.
 		BoltOptions: &bbolt.Options{NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, Timeout: lockWait},
 	})
@@ -74,18 +76,27 @@ func (d disk) Open() (Stores, error) {
 
 // storageID reads the id of a storage, and makes it when the storage is new.
 func storageID(s raft.StableStore) (string, error) {
-	id, err := s.Get([]byte(storageIDKey))
-	switch {
-	case err == nil && len(id) > 0:
-		return string(id), nil
-	case err != nil && err.Error() != "not found": // as the Raft library itself tells the two apart
+	id, err := kept(s, storageIDKey)
+	if err != nil {
 		return "", fmt.Errorf("read storage id: %w", err)
+	}
+	if id != "" {
+		return id, nil
 	}
 	fresh := make([]byte, storageIDBytes)
 	_, _ = rand.Read(fresh) // never fails: it ends the program instead
-	id = []byte(hex.EncodeToString(fresh))
-	if err := s.Set([]byte(storageIDKey), id); err != nil {
+	id = hex.EncodeToString(fresh)
+	if err := s.Set([]byte(storageIDKey), []byte(id)); err != nil {
 		return "", fmt.Errorf("write storage id: %w", err)
 	}
-	return string(id), nil
+	return id, nil
+}
+
+// kept reads a value, empty when there is none.
+func kept(s raft.StableStore, key string) (string, error) {
+	value, err := s.Get([]byte(key))
+	if err != nil && err.Error() != "not found" { // as the Raft library itself tells the two apart
+		return "", err
+	}
+	return string(value), nil
 }

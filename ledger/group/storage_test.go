@@ -12,14 +12,27 @@ import (
 	"github.com/weir-cluster/weir/chaos/simnet"
 )
 
-// alone runs a group of one server, in real time, and returns it with what stops it.
+// alone runs a group of one server with a tape, in real time, and returns it with what stops it.
 func alone(t testing.TB, s Storage, m Machine, network Network) (*Group, func()) {
 	t.Helper()
-	cfg := DefaultConfig()
-	cfg.Name, cfg.Address, cfg.Network, cfg.Resolve, cfg.Storage, cfg.Now = "n1", ":7947", network, resolve, s, time.Now
-	cfg.HeartbeatTimeout, cfg.ElectionTimeout, cfg.LeaderLease = 20*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond
-	cfg.Machines = map[string]Machine{"tape": m}
-	g, err := New(cfg)
+	c := soloConfig(s, map[string]Machine{"tape": m})
+	c.Network = network
+	return solo(t, c)
+}
+
+// soloConfig is of a group of one server, n1.
+func soloConfig(s Storage, machines map[string]Machine) Config {
+	c := DefaultConfig()
+	c.Name, c.Address, c.Network, c.Resolve, c.Storage, c.Now = "n1", ":7947", simnet.New(1).Host("10.0.0.1"), resolve, s, time.Now
+	c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLease = 20*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond
+	c.Machines = machines
+	return c
+}
+
+// solo runs a server until it leads a group of its own, in real time, and returns it with what stops it.
+func solo(t testing.TB, c Config) (*Group, func()) {
+	t.Helper()
+	g, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,8 +40,7 @@ func alone(t testing.TB, s Storage, m Machine, network Network) (*Group, func())
 	over := make(chan error, 1)
 	go func() { over <- g.Run(ctx) }()
 	deadline := time.After(20 * time.Second)
-	bootstrapped := g.HasState()
-	for !g.Leading() {
+	for founded := g.HasState(); !g.Leading(); {
 		select {
 		case <-g.Changes():
 		case err := <-over:
@@ -36,8 +48,8 @@ func alone(t testing.TB, s Storage, m Machine, network Network) (*Group, func())
 		case <-deadline:
 			t.Fatalf("no leader: %+v", g.Status())
 		}
-		if !bootstrapped {
-			bootstrapped = true
+		if !founded {
+			founded = true
 			if err := g.Bootstrap(ctx, []Server{{ID: g.ID(), Name: "n1", Voter: true}}); err != nil {
 				t.Fatal(err)
 			}

@@ -3,6 +3,7 @@ package group
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -17,6 +18,8 @@ const streamsMax = 1024
 type layer struct {
 	net.Listener
 	name    string
+	id      string                   // of this server
+	idOf    func(name string) string // of a member; empty when it is none
 	network Network
 	resolve func(name string) (string, error)
 	alive   context.Context // ends dials
@@ -31,14 +34,14 @@ type layer struct {
 
 var _ raft.StreamLayer = (*layer)(nil)
 
-func (c Config) listen() (*layer, error) {
+func (c Config) listen(id string, idOf func(name string) string) (*layer, error) {
 	l, err := c.Network.Listen(c.Address)
 	if err != nil {
 		return nil, fmt.Errorf("listen for peers at %s: %w", c.Address, err)
 	}
 	alive, end := context.WithCancel(context.Background())
 	return &layer{
-		Listener: l, name: c.Name, network: c.Network, resolve: c.Resolve, alive: alive, end: end, open: map[*stream]struct{}{},
+		Listener: l, name: c.Name, id: id, idOf: idOf, network: c.Network, resolve: c.Resolve, alive: alive, end: end, open: map[*stream]struct{}{},
 	}, nil
 }
 
@@ -50,6 +53,10 @@ func (l *layer) Dial(name raft.ServerAddress, timeout time.Duration) (net.Conn, 
 	if fenced {
 		return nil, fmt.Errorf("dial node %s: %w: this server's own disk has not answered in time", name, net.ErrClosed)
 	}
+	id := l.idOf(string(name))
+	if id == "" {
+		return nil, fmt.Errorf("dial node %s: it is no member", name)
+	}
 	address, err := l.resolve(string(name))
 	if err != nil {
 		return nil, fmt.Errorf("find node %s: %w", name, err)
@@ -60,7 +67,15 @@ func (l *layer) Dial(name raft.ServerAddress, timeout time.Duration) (net.Conn, 
 	if err != nil {
 		return nil, fmt.Errorf("dial node %s: %w", name, err)
 	}
-	return l.add(c, func() {})
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = c.SetWriteDeadline(deadline)
+	}
+	if _, err := c.Write(append([]byte{byte(len(id))}, id...)); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("greet node %s: %w", name, err)
+	}
+	_ = c.SetWriteDeadline(time.Time{})
+	return l.add(c, "", func() {})
 }
 
 // Accept returns the next stream of a peer.
@@ -71,7 +86,7 @@ func (l *layer) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		l.handlers.Add(1)
-		s, err := l.add(c, l.handlers.Done)
+		s, err := l.add(c, l.id, l.handlers.Done)
 		if err == nil {
 			return s, nil
 		}
@@ -117,9 +132,10 @@ func (l *layer) fence(up bool) {
 // Addr returns the name of this node.
 func (l *layer) Addr() net.Addr { return nodeName(l.name) }
 
-// add keeps c until it is closed. When there is no room, it closes c.
-func (l *layer) add(c net.Conn, done func()) (net.Conn, error) {
-	s := &stream{Conn: c, of: l, done: done}
+// add keeps c until it is closed. When there is no room, it closes c. What is read from it begins with the server id that is
+// meant, unless meant is empty.
+func (l *layer) add(c net.Conn, meant string, done func()) (net.Conn, error) {
+	s := &stream{Conn: c, of: l, meant: meant, done: done}
 	l.mu.Lock()
 	refused := l.closed || l.fenced || len(l.open) >= streamsMax
 	if !refused {
@@ -133,11 +149,29 @@ func (l *layer) add(c net.Conn, done func()) (net.Conn, error) {
 	return s, nil
 }
 
+// stream is a connection between servers. Who opens it says first which server it is for: one whose disk was replaced has the same
+// name, but neither the votes nor the log that the group counts on, and the Raft library does not ask.
 type stream struct {
 	net.Conn
-	of   *layer
-	done func()
-	once sync.Once
+	of    *layer
+	meant string // must be said before anything else is read; one goroutine reads
+	done  func()
+	once  sync.Once
+}
+
+// Read returns what follows the greeting.
+func (s *stream) Read(b []byte) (int, error) {
+	if s.meant != "" {
+		said := make([]byte, 1+len(s.meant))
+		if _, err := io.ReadFull(s.Conn, said); err != nil {
+			return 0, err
+		}
+		if int(said[0]) != len(s.meant) || string(said[1:]) != s.meant {
+			return 0, fmt.Errorf("a stream for another server reached %s", s.meant)
+		}
+		s.meant = ""
+	}
+	return s.Conn.Read(b)
 }
 
 // Close ends the stream; later calls do nothing.

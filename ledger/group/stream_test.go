@@ -3,6 +3,7 @@ package group
 import (
 	"bytes"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -24,7 +25,7 @@ func layers(t *testing.T) (near, far *layer) {
 		cfg := DefaultConfig()
 		address, _ := resolve(name)
 		cfg.Name, cfg.Address, cfg.Resolve, cfg.Network = name, address, resolve, n.Host(strings.TrimSuffix(address, ":7947"))
-		l, err := cfg.listen()
+		l, err := cfg.listen(name+"/disk", func(name string) string { return name + "/disk" })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,6 +81,39 @@ func TestStreamsAreDialedByName(t *testing.T) {
 		if len(near.open) != 0 || len(far.open) != 0 {
 			t.Errorf("%d and %d streams are kept", len(near.open), len(far.open))
 		}
+	})
+}
+
+// A node that lost its disk has forgotten whom it voted for and what it stored, and whoever counts on it means another server.
+func TestAStreamForAnotherDiskOfTheSameNodeIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		near, far := layers(t)
+		for id, want := range map[string]string{"n2/disk": "vote", "n2/lost": "", "n2": "", "n2/disk2": ""} {
+			near.idOf = func(string) string { return id }
+			out, err := near.Dial("n2", time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := out.Write([]byte("vote")); err != nil {
+				t.Fatal(err)
+			}
+			_ = out.Close()
+			in, err := far.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(in); string(got) != want || (err == nil) != (want != "") {
+				t.Errorf("for %s there came %q, %v", id, got, err)
+			}
+			_ = in.Close()
+		}
+		near.idOf = func(string) string { return "" }
+		if _, err := near.Dial("n2", time.Second); err == nil {
+			t.Error("a node was dialed that is no member")
+		}
+		_ = far.Close()
+		_ = near.Close()
 	})
 }
 

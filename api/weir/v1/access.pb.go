@@ -768,7 +768,8 @@ type Decision struct {
 	Epoch         uint64                 `protobuf:"varint,14,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	DecisionId    string                 `protobuf:"bytes,15,opt,name=decision_id,json=decisionId,proto3" json:"decision_id,omitempty"`
 	Explain       []*Step                `protobuf:"bytes,16,rep,name=explain,proto3" json:"explain,omitempty"`
-	Refusing      string                 `protobuf:"bytes,17,opt,name=refusing,proto3" json:"refusing,omitempty"` // the limit that refused
+	Refusing      string                 `protobuf:"bytes,17,opt,name=refusing,proto3" json:"refusing,omitempty"`          // the limit that refused
+	Unreplicated  bool                   `protobuf:"varint,18,opt,name=unreplicated,proto3" json:"unreplicated,omitempty"` // of a check with a key: the deputy may not have it yet, so a crash of the home may forget it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -920,6 +921,13 @@ func (x *Decision) GetRefusing() string {
 		return x.Refusing
 	}
 	return ""
+}
+
+func (x *Decision) GetUnreplicated() bool {
+	if x != nil {
+		return x.Unreplicated
+	}
+	return false
 }
 
 type CheckBatchRequest struct {
@@ -1556,10 +1564,16 @@ type Member struct {
 	Grpc          string                 `protobuf:"bytes,4,opt,name=grpc,proto3" json:"grpc,omitempty"`
 	Peer          string                 `protobuf:"bytes,5,opt,name=peer,proto3" json:"peer,omitempty"`
 	Zone          string                 `protobuf:"bytes,6,opt,name=zone,proto3" json:"zone,omitempty"`
-	Standing      string                 `protobuf:"bytes,7,opt,name=standing,proto3" json:"standing,omitempty"` // steady, joined, absent
+	Standing      string                 `protobuf:"bytes,7,opt,name=standing,proto3" json:"standing,omitempty"` // steady, leaving, absent
 	Alive         bool                   `protobuf:"varint,8,opt,name=alive,proto3" json:"alive,omitempty"`      // as the answering node's gossip sees it
 	Voter         bool                   `protobuf:"varint,9,opt,name=voter,proto3" json:"voter,omitempty"`
-	Clients       uint32                 `protobuf:"varint,10,opt,name=clients,proto3" json:"clients,omitempty"` // that watch the view there, as gossip last told
+	Clients       uint32                 `protobuf:"varint,10,opt,name=clients,proto3" json:"clients,omitempty"`                                    // that watch the view there, as gossip last told
+	Weight        uint32                 `protobuf:"varint,11,opt,name=weight,proto3" json:"weight,omitempty"`                                      // its share of the partitions, compared with the others'
+	Joining       bool                   `protobuf:"varint,12,opt,name=joining,proto3" json:"joining,omitempty"`                                    // not everyone has heard of it yet
+	Arriving      uint32                 `protobuf:"varint,13,opt,name=arriving,proto3" json:"arriving,omitempty"`                                  // partitions that are being moved to it
+	Epoch         uint64                 `protobuf:"varint,14,opt,name=epoch,proto3" json:"epoch,omitempty"`                                        // that it goes by, as gossip last told; 0 when it is not seen
+	Version       string                 `protobuf:"bytes,15,opt,name=version,proto3" json:"version,omitempty"`                                     // of its program, as gossip last told
+	LeaseLeftMs   *uint32                `protobuf:"varint,16,opt,name=lease_left_ms,json=leaseLeftMs,proto3,oneof" json:"lease_left_ms,omitempty"` // how long it may still decide as home; the answering node knows its own, the leader all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1660,6 +1674,48 @@ func (x *Member) GetVoter() bool {
 func (x *Member) GetClients() uint32 {
 	if x != nil {
 		return x.Clients
+	}
+	return 0
+}
+
+func (x *Member) GetWeight() uint32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *Member) GetJoining() bool {
+	if x != nil {
+		return x.Joining
+	}
+	return false
+}
+
+func (x *Member) GetArriving() uint32 {
+	if x != nil {
+		return x.Arriving
+	}
+	return 0
+}
+
+func (x *Member) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Member) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Member) GetLeaseLeftMs() uint32 {
+	if x != nil && x.LeaseLeftMs != nil {
+		return *x.LeaseLeftMs
 	}
 	return 0
 }
@@ -1943,7 +1999,7 @@ const file_weir_v1_access_proto_rawDesc = "" +
 	"\x04Step\x12\x12\n" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x16\n" +
 	"\x06result\x18\x02 \x01(\tR\x06result\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xb4\x04\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xd8\x04\n" +
 	"\bDecision\x12*\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x10.weir.v1.VerdictR\averdict\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
@@ -1963,7 +2019,8 @@ const file_weir_v1_access_proto_rawDesc = "" +
 	"\vdecision_id\x18\x0f \x01(\tR\n" +
 	"decisionId\x12'\n" +
 	"\aexplain\x18\x10 \x03(\v2\r.weir.v1.StepR\aexplain\x12\x1a\n" +
-	"\brefusing\x18\x11 \x01(\tR\brefusing\"q\n" +
+	"\brefusing\x18\x11 \x01(\tR\brefusing\x12\"\n" +
+	"\funreplicated\x18\x12 \x01(\bR\funreplicated\"q\n" +
 	"\x11CheckBatchRequest\x12-\n" +
 	"\x06checks\x18\x01 \x03(\v2\x15.weir.v1.CheckRequestR\x06checks\x12-\n" +
 	"\x06common\x18\x02 \x01(\v2\x15.weir.v1.CheckRequestR\x06common\"^\n" +
@@ -2005,7 +2062,7 @@ const file_weir_v1_access_proto_rawDesc = "" +
 	"\n" +
 	"expires_ms\x18\x03 \x01(\x03R\texpiresMs\"&\n" +
 	"\x0eGetViewRequest\x12\x14\n" +
-	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"\xe2\x01\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"\x9b\x03\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04boot\x18\x02 \x01(\tR\x04boot\x12\x12\n" +
@@ -2017,7 +2074,14 @@ const file_weir_v1_access_proto_rawDesc = "" +
 	"\x05alive\x18\b \x01(\bR\x05alive\x12\x14\n" +
 	"\x05voter\x18\t \x01(\bR\x05voter\x12\x18\n" +
 	"\aclients\x18\n" +
-	" \x01(\rR\aclients\"e\n" +
+	" \x01(\rR\aclients\x12\x16\n" +
+	"\x06weight\x18\v \x01(\rR\x06weight\x12\x18\n" +
+	"\ajoining\x18\f \x01(\bR\ajoining\x12\x1a\n" +
+	"\barriving\x18\r \x01(\rR\barriving\x12\x14\n" +
+	"\x05epoch\x18\x0e \x01(\x04R\x05epoch\x12\x18\n" +
+	"\aversion\x18\x0f \x01(\tR\aversion\x12'\n" +
+	"\rlease_left_ms\x18\x10 \x01(\rH\x00R\vleaseLeftMs\x88\x01\x01B\x10\n" +
+	"\x0e_lease_left_ms\"e\n" +
 	"\x06Domain\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aaccount\x18\x02 \x03(\tR\aaccount\x12-\n" +
@@ -2155,6 +2219,7 @@ func file_weir_v1_access_proto_init() {
 	if File_weir_v1_access_proto != nil {
 		return
 	}
+	file_weir_v1_access_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

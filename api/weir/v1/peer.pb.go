@@ -283,12 +283,14 @@ func (x *PullResponse) GetBook() []byte {
 
 type RenewRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`          // of the node
-	Boot          string                 `protobuf:"bytes,2,opt,name=boot,proto3" json:"boot,omitempty"`          // of its process
-	Server        string                 `protobuf:"bytes,3,opt,name=server,proto3" json:"server,omitempty"`      // of its storage
-	Epoch         uint64                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`       // of its view
-	Level         uint64                 `protobuf:"varint,5,opt,name=level,proto3" json:"level,omitempty"`       // of the newest lease it had
-	Released      bool                   `protobuf:"varint,6,opt,name=released,proto3" json:"released,omitempty"` // it decides nothing any more, for good
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`                                // of the node
+	Boot          string                 `protobuf:"bytes,2,opt,name=boot,proto3" json:"boot,omitempty"`                                // of its process
+	Server        string                 `protobuf:"bytes,3,opt,name=server,proto3" json:"server,omitempty"`                            // of its storage
+	Epoch         uint64                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`                             // of its view
+	Level         uint64                 `protobuf:"varint,5,opt,name=level,proto3" json:"level,omitempty"`                             // of the newest lease it had
+	Released      bool                   `protobuf:"varint,6,opt,name=released,proto3" json:"released,omitempty"`                       // it decides nothing any more, for good
+	Ready         []uint32               `protobuf:"varint,7,rep,packed,name=ready,proto3" json:"ready,omitempty"`                      // partitions, by this epoch, that their next member has whole
+	DurationMs    uint32                 `protobuf:"varint,8,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"` // for so long it goes by a lease
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -363,6 +365,20 @@ func (x *RenewRequest) GetReleased() bool {
 		return x.Released
 	}
 	return false
+}
+
+func (x *RenewRequest) GetReady() []uint32 {
+	if x != nil {
+		return x.Ready
+	}
+	return nil
+}
+
+func (x *RenewRequest) GetDurationMs() uint32 {
+	if x != nil {
+		return x.DurationMs
+	}
+	return 0
 }
 
 type RenewResponse struct {
@@ -601,6 +617,571 @@ func (x *AdoptResponse) GetEpoch() uint64 {
 	return 0
 }
 
+type ShipRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // of the sender, and its process
+	Boot          string                 `protobuf:"bytes,2,opt,name=boot,proto3" json:"boot,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"` // of its view
+	Parcels       []*Parcel              `protobuf:"bytes,4,rep,name=parcels,proto3" json:"parcels,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShipRequest) Reset() {
+	*x = ShipRequest{}
+	mi := &file_weir_v1_peer_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShipRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShipRequest) ProtoMessage() {}
+
+func (x *ShipRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShipRequest.ProtoReflect.Descriptor instead.
+func (*ShipRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ShipRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ShipRequest) GetBoot() string {
+	if x != nil {
+		return x.Boot
+	}
+	return ""
+}
+
+func (x *ShipRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *ShipRequest) GetParcels() []*Parcel {
+	if x != nil {
+		return x.Parcels
+	}
+	return nil
+}
+
+// Parcel is a piece of the state of a partition, with absolute values.
+type Parcel struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Partition     uint32                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	Tenure        uint64                 `protobuf:"varint,2,opt,name=tenure,proto3" json:"tenure,omitempty"` // the epoch since which the sender is home, or was
+	Number        uint64                 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"` // within the tenure, from 1
+	First         bool                   `protobuf:"varint,4,opt,name=first,proto3" json:"first,omitempty"`   // everything follows from here on; earlier parcels need not be known
+	Whole         bool                   `protobuf:"varint,5,opt,name=whole,proto3" json:"whole,omitempty"`   // with it everything was sent
+	Last          bool                   `protobuf:"varint,6,opt,name=last,proto3" json:"last,omitempty"`     // nothing follows in this tenure: the sender decides for the partition no more
+	State         []byte                 `protobuf:"bytes,7,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Parcel) Reset() {
+	*x = Parcel{}
+	mi := &file_weir_v1_peer_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Parcel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Parcel) ProtoMessage() {}
+
+func (x *Parcel) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Parcel.ProtoReflect.Descriptor instead.
+func (*Parcel) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Parcel) GetPartition() uint32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *Parcel) GetTenure() uint64 {
+	if x != nil {
+		return x.Tenure
+	}
+	return 0
+}
+
+func (x *Parcel) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Parcel) GetFirst() bool {
+	if x != nil {
+		return x.First
+	}
+	return false
+}
+
+func (x *Parcel) GetWhole() bool {
+	if x != nil {
+		return x.Whole
+	}
+	return false
+}
+
+func (x *Parcel) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
+func (x *Parcel) GetState() []byte {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+type ShipResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Again         []uint32               `protobuf:"varint,1,rep,packed,name=again,proto3" json:"again,omitempty"`     // partitions of which earlier parcels are missing: all must be sent anew
+	Refused       []uint32               `protobuf:"varint,2,rep,packed,name=refused,proto3" json:"refused,omitempty"` // partitions that the receiver has no part in, or no room for
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShipResponse) Reset() {
+	*x = ShipResponse{}
+	mi := &file_weir_v1_peer_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShipResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShipResponse) ProtoMessage() {}
+
+func (x *ShipResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShipResponse.ProtoReflect.Descriptor instead.
+func (*ShipResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ShipResponse) GetAgain() []uint32 {
+	if x != nil {
+		return x.Again
+	}
+	return nil
+}
+
+func (x *ShipResponse) GetRefused() []uint32 {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
+type DeputizeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Check         *CheckRequest          `protobuf:"bytes,1,opt,name=check,proto3" json:"check,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeputizeRequest) Reset() {
+	*x = DeputizeRequest{}
+	mi := &file_weir_v1_peer_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeputizeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeputizeRequest) ProtoMessage() {}
+
+func (x *DeputizeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeputizeRequest.ProtoReflect.Descriptor instead.
+func (*DeputizeRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DeputizeRequest) GetCheck() *CheckRequest {
+	if x != nil {
+		return x.Check
+	}
+	return nil
+}
+
+func (x *DeputizeRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+type DeputizeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Decision      *Decision              `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeputizeResponse) Reset() {
+	*x = DeputizeResponse{}
+	mi := &file_weir_v1_peer_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeputizeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeputizeResponse) ProtoMessage() {}
+
+func (x *DeputizeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeputizeResponse.ProtoReflect.Descriptor instead.
+func (*DeputizeResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *DeputizeResponse) GetDecision() *Decision {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
+type ReportRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Partition     uint32                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	Source        uint64                 `protobuf:"varint,2,opt,name=source,proto3" json:"source,omitempty"` // names the report: its parts have the same
+	Debits        []byte                 `protobuf:"bytes,3,opt,name=debits,proto3" json:"debits,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportRequest) Reset() {
+	*x = ReportRequest{}
+	mi := &file_weir_v1_peer_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportRequest) ProtoMessage() {}
+
+func (x *ReportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
+func (*ReportRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ReportRequest) GetPartition() uint32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *ReportRequest) GetSource() uint64 {
+	if x != nil {
+		return x.Source
+	}
+	return 0
+}
+
+func (x *ReportRequest) GetDebits() []byte {
+	if x != nil {
+		return x.Debits
+	}
+	return nil
+}
+
+func (x *ReportRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+type ReportResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportResponse) Reset() {
+	*x = ReportResponse{}
+	mi := &file_weir_v1_peer_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportResponse) ProtoMessage() {}
+
+func (x *ReportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
+func (*ReportResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{17}
+}
+
+type RemoveRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // of the member
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveRequest) Reset() {
+	*x = RemoveRequest{}
+	mi := &file_weir_v1_peer_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveRequest) ProtoMessage() {}
+
+func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
+func (*RemoveRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RemoveRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type RemoveResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveResponse) Reset() {
+	*x = RemoveResponse{}
+	mi := &file_weir_v1_peer_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveResponse) ProtoMessage() {}
+
+func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
+func (*RemoveResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{19}
+}
+
+type PingRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PingRequest) Reset() {
+	*x = PingRequest{}
+	mi := &file_weir_v1_peer_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PingRequest) ProtoMessage() {}
+
+func (x *PingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PingRequest.ProtoReflect.Descriptor instead.
+func (*PingRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{20}
+}
+
+type PingResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PingResponse) Reset() {
+	*x = PingResponse{}
+	mi := &file_weir_v1_peer_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PingResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PingResponse) ProtoMessage() {}
+
+func (x *PingResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PingResponse.ProtoReflect.Descriptor instead.
+func (*PingResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{21}
+}
+
 var File_weir_v1_peer_proto protoreflect.FileDescriptor
 
 const file_weir_v1_peer_proto_rawDesc = "" +
@@ -620,14 +1201,17 @@ const file_weir_v1_peer_proto_rawDesc = "" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\"B\n" +
 	"\fPullResponse\x12\x12\n" +
 	"\x04view\x18\x01 \x01(\fR\x04view\x12\x12\n" +
-	"\x04book\x18\x04 \x01(\fR\x04bookJ\x04\b\x02\x10\x03J\x04\b\x03\x10\x04\"\x96\x01\n" +
+	"\x04book\x18\x04 \x01(\fR\x04bookJ\x04\b\x02\x10\x03J\x04\b\x03\x10\x04\"\xcd\x01\n" +
 	"\fRenewRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04boot\x18\x02 \x01(\tR\x04boot\x12\x16\n" +
 	"\x06server\x18\x03 \x01(\tR\x06server\x12\x14\n" +
 	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x12\x14\n" +
 	"\x05level\x18\x05 \x01(\x04R\x05level\x12\x1a\n" +
-	"\breleased\x18\x06 \x01(\bR\breleased\"A\n" +
+	"\breleased\x18\x06 \x01(\bR\breleased\x12\x14\n" +
+	"\x05ready\x18\a \x03(\rR\x05ready\x12\x1f\n" +
+	"\vduration_ms\x18\b \x01(\rR\n" +
+	"durationMs\"A\n" +
 	"\rRenewResponse\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\x04R\x05level\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\"<\n" +
@@ -639,7 +1223,39 @@ const file_weir_v1_peer_proto_rawDesc = "" +
 	"\fAdoptRequest\x12\x12\n" +
 	"\x04view\x18\x01 \x01(\fR\x04view\"%\n" +
 	"\rAdoptResponse\x12\x14\n" +
-	"\x05epoch\x18\x01 \x01(\x04R\x05epoch2\xbb\x03\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"v\n" +
+	"\vShipRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04boot\x18\x02 \x01(\tR\x04boot\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12)\n" +
+	"\aparcels\x18\x04 \x03(\v2\x0f.weir.v1.ParcelR\aparcels\"\xac\x01\n" +
+	"\x06Parcel\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x16\n" +
+	"\x06tenure\x18\x02 \x01(\x04R\x06tenure\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x14\n" +
+	"\x05first\x18\x04 \x01(\bR\x05first\x12\x14\n" +
+	"\x05whole\x18\x05 \x01(\bR\x05whole\x12\x12\n" +
+	"\x04last\x18\x06 \x01(\bR\x04last\x12\x14\n" +
+	"\x05state\x18\a \x01(\fR\x05state\">\n" +
+	"\fShipResponse\x12\x14\n" +
+	"\x05again\x18\x01 \x03(\rR\x05again\x12\x18\n" +
+	"\arefused\x18\x02 \x03(\rR\arefused\"T\n" +
+	"\x0fDeputizeRequest\x12+\n" +
+	"\x05check\x18\x01 \x01(\v2\x15.weir.v1.CheckRequestR\x05check\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"A\n" +
+	"\x10DeputizeResponse\x12-\n" +
+	"\bdecision\x18\x01 \x01(\v2\x11.weir.v1.DecisionR\bdecision\"s\n" +
+	"\rReportRequest\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\x04R\x06source\x12\x16\n" +
+	"\x06debits\x18\x03 \x01(\fR\x06debits\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\"\x10\n" +
+	"\x0eReportResponse\"#\n" +
+	"\rRemoveRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x10\n" +
+	"\x0eRemoveResponse\"\r\n" +
+	"\vPingRequest\"\x0e\n" +
+	"\fPingResponse2\xdc\x05\n" +
 	"\vPeerService\x12L\n" +
 	"\vCheckStream\x12\x1b.weir.v1.CheckStreamRequest\x1a\x1c.weir.v1.CheckStreamResponse(\x010\x01\x12=\n" +
 	"\x06Settle\x12\x1a.weir.v1.PeerSettleRequest\x1a\x17.weir.v1.SettleResponse\x12<\n" +
@@ -647,7 +1263,12 @@ const file_weir_v1_peer_proto_rawDesc = "" +
 	"\x04Pull\x12\x14.weir.v1.PullRequest\x1a\x15.weir.v1.PullResponse\x126\n" +
 	"\x05Renew\x12\x15.weir.v1.RenewRequest\x1a\x16.weir.v1.RenewResponse\x12<\n" +
 	"\aConfirm\x12\x17.weir.v1.ConfirmRequest\x1a\x18.weir.v1.ConfirmResponse\x126\n" +
-	"\x05Adopt\x12\x15.weir.v1.AdoptRequest\x1a\x16.weir.v1.AdoptResponseB1Z/github.com/weir-cluster/weir/api/weir/v1;weirv1b\x06proto3"
+	"\x05Adopt\x12\x15.weir.v1.AdoptRequest\x1a\x16.weir.v1.AdoptResponse\x123\n" +
+	"\x04Ship\x12\x14.weir.v1.ShipRequest\x1a\x15.weir.v1.ShipResponse\x12?\n" +
+	"\bDeputize\x12\x18.weir.v1.DeputizeRequest\x1a\x19.weir.v1.DeputizeResponse\x129\n" +
+	"\x06Report\x12\x16.weir.v1.ReportRequest\x1a\x17.weir.v1.ReportResponse\x129\n" +
+	"\x06Remove\x12\x16.weir.v1.RemoveRequest\x1a\x17.weir.v1.RemoveResponse\x123\n" +
+	"\x04Ping\x12\x14.weir.v1.PingRequest\x1a\x15.weir.v1.PingResponseB1Z/github.com/weir-cluster/weir/api/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_peer_proto_rawDescOnce sync.Once
@@ -661,7 +1282,7 @@ func file_weir_v1_peer_proto_rawDescGZIP() []byte {
 	return file_weir_v1_peer_proto_rawDescData
 }
 
-var file_weir_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_weir_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_weir_v1_peer_proto_goTypes = []any{
 	(*PeerSettleRequest)(nil),   // 0: weir.v1.PeerSettleRequest
 	(*ProposeRequest)(nil),      // 1: weir.v1.ProposeRequest
@@ -674,32 +1295,58 @@ var file_weir_v1_peer_proto_goTypes = []any{
 	(*ConfirmResponse)(nil),     // 8: weir.v1.ConfirmResponse
 	(*AdoptRequest)(nil),        // 9: weir.v1.AdoptRequest
 	(*AdoptResponse)(nil),       // 10: weir.v1.AdoptResponse
-	(*SettleRequest)(nil),       // 11: weir.v1.SettleRequest
-	(*CheckStreamRequest)(nil),  // 12: weir.v1.CheckStreamRequest
-	(*CheckStreamResponse)(nil), // 13: weir.v1.CheckStreamResponse
-	(*SettleResponse)(nil),      // 14: weir.v1.SettleResponse
+	(*ShipRequest)(nil),         // 11: weir.v1.ShipRequest
+	(*Parcel)(nil),              // 12: weir.v1.Parcel
+	(*ShipResponse)(nil),        // 13: weir.v1.ShipResponse
+	(*DeputizeRequest)(nil),     // 14: weir.v1.DeputizeRequest
+	(*DeputizeResponse)(nil),    // 15: weir.v1.DeputizeResponse
+	(*ReportRequest)(nil),       // 16: weir.v1.ReportRequest
+	(*ReportResponse)(nil),      // 17: weir.v1.ReportResponse
+	(*RemoveRequest)(nil),       // 18: weir.v1.RemoveRequest
+	(*RemoveResponse)(nil),      // 19: weir.v1.RemoveResponse
+	(*PingRequest)(nil),         // 20: weir.v1.PingRequest
+	(*PingResponse)(nil),        // 21: weir.v1.PingResponse
+	(*SettleRequest)(nil),       // 22: weir.v1.SettleRequest
+	(*CheckRequest)(nil),        // 23: weir.v1.CheckRequest
+	(*Decision)(nil),            // 24: weir.v1.Decision
+	(*CheckStreamRequest)(nil),  // 25: weir.v1.CheckStreamRequest
+	(*CheckStreamResponse)(nil), // 26: weir.v1.CheckStreamResponse
+	(*SettleResponse)(nil),      // 27: weir.v1.SettleResponse
 }
 var file_weir_v1_peer_proto_depIdxs = []int32{
-	11, // 0: weir.v1.PeerSettleRequest.settle:type_name -> weir.v1.SettleRequest
-	12, // 1: weir.v1.PeerService.CheckStream:input_type -> weir.v1.CheckStreamRequest
-	0,  // 2: weir.v1.PeerService.Settle:input_type -> weir.v1.PeerSettleRequest
-	1,  // 3: weir.v1.PeerService.Propose:input_type -> weir.v1.ProposeRequest
-	3,  // 4: weir.v1.PeerService.Pull:input_type -> weir.v1.PullRequest
-	5,  // 5: weir.v1.PeerService.Renew:input_type -> weir.v1.RenewRequest
-	7,  // 6: weir.v1.PeerService.Confirm:input_type -> weir.v1.ConfirmRequest
-	9,  // 7: weir.v1.PeerService.Adopt:input_type -> weir.v1.AdoptRequest
-	13, // 8: weir.v1.PeerService.CheckStream:output_type -> weir.v1.CheckStreamResponse
-	14, // 9: weir.v1.PeerService.Settle:output_type -> weir.v1.SettleResponse
-	2,  // 10: weir.v1.PeerService.Propose:output_type -> weir.v1.ProposeResponse
-	4,  // 11: weir.v1.PeerService.Pull:output_type -> weir.v1.PullResponse
-	6,  // 12: weir.v1.PeerService.Renew:output_type -> weir.v1.RenewResponse
-	8,  // 13: weir.v1.PeerService.Confirm:output_type -> weir.v1.ConfirmResponse
-	10, // 14: weir.v1.PeerService.Adopt:output_type -> weir.v1.AdoptResponse
-	8,  // [8:15] is the sub-list for method output_type
-	1,  // [1:8] is the sub-list for method input_type
-	1,  // [1:1] is the sub-list for extension type_name
-	1,  // [1:1] is the sub-list for extension extendee
-	0,  // [0:1] is the sub-list for field type_name
+	22, // 0: weir.v1.PeerSettleRequest.settle:type_name -> weir.v1.SettleRequest
+	12, // 1: weir.v1.ShipRequest.parcels:type_name -> weir.v1.Parcel
+	23, // 2: weir.v1.DeputizeRequest.check:type_name -> weir.v1.CheckRequest
+	24, // 3: weir.v1.DeputizeResponse.decision:type_name -> weir.v1.Decision
+	25, // 4: weir.v1.PeerService.CheckStream:input_type -> weir.v1.CheckStreamRequest
+	0,  // 5: weir.v1.PeerService.Settle:input_type -> weir.v1.PeerSettleRequest
+	1,  // 6: weir.v1.PeerService.Propose:input_type -> weir.v1.ProposeRequest
+	3,  // 7: weir.v1.PeerService.Pull:input_type -> weir.v1.PullRequest
+	5,  // 8: weir.v1.PeerService.Renew:input_type -> weir.v1.RenewRequest
+	7,  // 9: weir.v1.PeerService.Confirm:input_type -> weir.v1.ConfirmRequest
+	9,  // 10: weir.v1.PeerService.Adopt:input_type -> weir.v1.AdoptRequest
+	11, // 11: weir.v1.PeerService.Ship:input_type -> weir.v1.ShipRequest
+	14, // 12: weir.v1.PeerService.Deputize:input_type -> weir.v1.DeputizeRequest
+	16, // 13: weir.v1.PeerService.Report:input_type -> weir.v1.ReportRequest
+	18, // 14: weir.v1.PeerService.Remove:input_type -> weir.v1.RemoveRequest
+	20, // 15: weir.v1.PeerService.Ping:input_type -> weir.v1.PingRequest
+	26, // 16: weir.v1.PeerService.CheckStream:output_type -> weir.v1.CheckStreamResponse
+	27, // 17: weir.v1.PeerService.Settle:output_type -> weir.v1.SettleResponse
+	2,  // 18: weir.v1.PeerService.Propose:output_type -> weir.v1.ProposeResponse
+	4,  // 19: weir.v1.PeerService.Pull:output_type -> weir.v1.PullResponse
+	6,  // 20: weir.v1.PeerService.Renew:output_type -> weir.v1.RenewResponse
+	8,  // 21: weir.v1.PeerService.Confirm:output_type -> weir.v1.ConfirmResponse
+	10, // 22: weir.v1.PeerService.Adopt:output_type -> weir.v1.AdoptResponse
+	13, // 23: weir.v1.PeerService.Ship:output_type -> weir.v1.ShipResponse
+	15, // 24: weir.v1.PeerService.Deputize:output_type -> weir.v1.DeputizeResponse
+	17, // 25: weir.v1.PeerService.Report:output_type -> weir.v1.ReportResponse
+	19, // 26: weir.v1.PeerService.Remove:output_type -> weir.v1.RemoveResponse
+	21, // 27: weir.v1.PeerService.Ping:output_type -> weir.v1.PingResponse
+	16, // [16:28] is the sub-list for method output_type
+	4,  // [4:16] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_peer_proto_init() }
@@ -714,7 +1361,7 @@ func file_weir_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_peer_proto_rawDesc), len(file_weir_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,11 @@ const (
 	PeerService_Renew_FullMethodName       = "/weir.v1.PeerService/Renew"
 	PeerService_Confirm_FullMethodName     = "/weir.v1.PeerService/Confirm"
 	PeerService_Adopt_FullMethodName       = "/weir.v1.PeerService/Adopt"
+	PeerService_Ship_FullMethodName        = "/weir.v1.PeerService/Ship"
+	PeerService_Deputize_FullMethodName    = "/weir.v1.PeerService/Deputize"
+	PeerService_Report_FullMethodName      = "/weir.v1.PeerService/Report"
+	PeerService_Remove_FullMethodName      = "/weir.v1.PeerService/Remove"
+	PeerService_Ping_FullMethodName        = "/weir.v1.PeerService/Ping"
 )
 
 // PeerServiceClient is the client API for PeerService service.
@@ -51,6 +56,18 @@ type PeerServiceClient interface {
 	Confirm(ctx context.Context, in *ConfirmRequest, opts ...grpc.CallOption) (*ConfirmResponse, error)
 	// Adopt brings a newer view to the caller's node, which goes by it before it answers.
 	Adopt(ctx context.Context, in *AdoptRequest, opts ...grpc.CallOption) (*AdoptResponse, error)
+	// Ship brings what changed in partitions that the sender is or was home of, to who has a copy of them or goes on with
+	// them. Parcels that came before change nothing.
+	Ship(ctx context.Context, in *ShipRequest, opts ...grpc.CallOption) (*ShipResponse, error)
+	// Deputize has the deputy of an account decide, whose home the caller cannot reach: it asks the home itself, and decides by
+	// its copy when it does not reach it either.
+	Deputize(ctx context.Context, in *DeputizeRequest, opts ...grpc.CallOption) (*DeputizeResponse, error)
+	// Report tells the home what its deputy has admitted meanwhile. A report that came before changes nothing.
+	Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (*ReportResponse, error)
+	// Remove has the leader take a member that is gone for good off the roster. NOT_LEADER names who leads, if known.
+	Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*RemoveResponse, error)
+	// Ping is answered at once, by a node that is there.
+	Ping(ctx context.Context, in *PingRequest, opts ...grpc.CallOption) (*PingResponse, error)
 }
 
 type peerServiceClient struct {
@@ -134,6 +151,56 @@ func (c *peerServiceClient) Adopt(ctx context.Context, in *AdoptRequest, opts ..
 	return out, nil
 }
 
+func (c *peerServiceClient) Ship(ctx context.Context, in *ShipRequest, opts ...grpc.CallOption) (*ShipResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ShipResponse)
+	err := c.cc.Invoke(ctx, PeerService_Ship_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerServiceClient) Deputize(ctx context.Context, in *DeputizeRequest, opts ...grpc.CallOption) (*DeputizeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeputizeResponse)
+	err := c.cc.Invoke(ctx, PeerService_Deputize_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerServiceClient) Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (*ReportResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReportResponse)
+	err := c.cc.Invoke(ctx, PeerService_Report_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerServiceClient) Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*RemoveResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveResponse)
+	err := c.cc.Invoke(ctx, PeerService_Remove_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerServiceClient) Ping(ctx context.Context, in *PingRequest, opts ...grpc.CallOption) (*PingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PingResponse)
+	err := c.cc.Invoke(ctx, PeerService_Ping_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PeerServiceServer is the server API for PeerService service.
 // All implementations must embed UnimplementedPeerServiceServer
 // for forward compatibility.
@@ -157,6 +224,18 @@ type PeerServiceServer interface {
 	Confirm(context.Context, *ConfirmRequest) (*ConfirmResponse, error)
 	// Adopt brings a newer view to the caller's node, which goes by it before it answers.
 	Adopt(context.Context, *AdoptRequest) (*AdoptResponse, error)
+	// Ship brings what changed in partitions that the sender is or was home of, to who has a copy of them or goes on with
+	// them. Parcels that came before change nothing.
+	Ship(context.Context, *ShipRequest) (*ShipResponse, error)
+	// Deputize has the deputy of an account decide, whose home the caller cannot reach: it asks the home itself, and decides by
+	// its copy when it does not reach it either.
+	Deputize(context.Context, *DeputizeRequest) (*DeputizeResponse, error)
+	// Report tells the home what its deputy has admitted meanwhile. A report that came before changes nothing.
+	Report(context.Context, *ReportRequest) (*ReportResponse, error)
+	// Remove has the leader take a member that is gone for good off the roster. NOT_LEADER names who leads, if known.
+	Remove(context.Context, *RemoveRequest) (*RemoveResponse, error)
+	// Ping is answered at once, by a node that is there.
+	Ping(context.Context, *PingRequest) (*PingResponse, error)
 	mustEmbedUnimplementedPeerServiceServer()
 }
 
@@ -187,6 +266,21 @@ func (UnimplementedPeerServiceServer) Confirm(context.Context, *ConfirmRequest) 
 }
 func (UnimplementedPeerServiceServer) Adopt(context.Context, *AdoptRequest) (*AdoptResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Adopt not implemented")
+}
+func (UnimplementedPeerServiceServer) Ship(context.Context, *ShipRequest) (*ShipResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Ship not implemented")
+}
+func (UnimplementedPeerServiceServer) Deputize(context.Context, *DeputizeRequest) (*DeputizeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Deputize not implemented")
+}
+func (UnimplementedPeerServiceServer) Report(context.Context, *ReportRequest) (*ReportResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Report not implemented")
+}
+func (UnimplementedPeerServiceServer) Remove(context.Context, *RemoveRequest) (*RemoveResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Remove not implemented")
+}
+func (UnimplementedPeerServiceServer) Ping(context.Context, *PingRequest) (*PingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Ping not implemented")
 }
 func (UnimplementedPeerServiceServer) mustEmbedUnimplementedPeerServiceServer() {}
 func (UnimplementedPeerServiceServer) testEmbeddedByValue()                     {}
@@ -324,6 +418,96 @@ func _PeerService_Adopt_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PeerService_Ship_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ShipRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServiceServer).Ship(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PeerService_Ship_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServiceServer).Ship(ctx, req.(*ShipRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PeerService_Deputize_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeputizeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServiceServer).Deputize(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PeerService_Deputize_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServiceServer).Deputize(ctx, req.(*DeputizeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PeerService_Report_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServiceServer).Report(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PeerService_Report_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServiceServer).Report(ctx, req.(*ReportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PeerService_Remove_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServiceServer).Remove(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PeerService_Remove_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServiceServer).Remove(ctx, req.(*RemoveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PeerService_Ping_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServiceServer).Ping(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PeerService_Ping_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServiceServer).Ping(ctx, req.(*PingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PeerService_ServiceDesc is the grpc.ServiceDesc for PeerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -354,6 +538,26 @@ var PeerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Adopt",
 			Handler:    _PeerService_Adopt_Handler,
+		},
+		{
+			MethodName: "Ship",
+			Handler:    _PeerService_Ship_Handler,
+		},
+		{
+			MethodName: "Deputize",
+			Handler:    _PeerService_Deputize_Handler,
+		},
+		{
+			MethodName: "Report",
+			Handler:    _PeerService_Report_Handler,
+		},
+		{
+			MethodName: "Remove",
+			Handler:    _PeerService_Remove_Handler,
+		},
+		{
+			MethodName: "Ping",
+			Handler:    _PeerService_Ping_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

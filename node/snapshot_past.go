@@ -1,0 +1,121 @@
+package node
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weir-cluster/weir/cluster"
+)
+
+const (
+	// copyAge is how old a deputy's copy may be when nothing else tells that its home decided no more.
+	copyAge = 30 * time.Second
+	// longAgo is longer than any debt lasts.
+	longAgo = time.Duration(1 << 62)
+)
+
+// past is what the disk kept of an earlier process. Of each partition it stays until somebody has decided since.
+type past struct {
+	cluster string // that it is of
+	told    atomic.Bool
+
+	mu       sync.Mutex // guards what follows
+	sections map[uint16]*section
+}
+
+// foreign says whether it is another cluster's.
+func (k *past) foreign(cluster string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.sections) > 0 && k.cluster != cluster
+}
+
+func (k *past) clear() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.sections = nil
+}
+
+func (k *past) drop(p uint16) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.sections, p)
+}
+
+// take returns what there is of a partition and forgets it.
+func (k *past) take(p uint16) *section {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	part := k.sections[p]
+	delete(k.sections, p)
+	return part
+}
+
+// carry returns what there is of a partition for the next snapshot. It is of no use any more when by a view another home than
+// this server was named since.
+func (k *past) carry(p uint16, server string, v *cluster.View) *section {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	part := k.sections[p]
+	if part == nil || v == nil || v.Table.Since[p] == part.tenure {
+		return part
+	}
+	if home, ok := v.Home(p); ok && home.Server == server && v.Table.Priors[p] == part.tenure {
+		return part
+	}
+	delete(k.sections, p)
+	return nil
+}
+
+// Recall has a partition that nobody decides for be as the disk kept it, and says whether it was of use: of the tenure
+// prior, directly before the one that begins with the epoch since. What this process has of the partition's buckets, which
+// is not all, is forgotten.
+//
+// Debts are aged by the time that has passed. What this node wrote as home is all there was but for the last seconds. As
+// a copy it may be too old, if the home went on without this node: it is taken for good if the very next view, or a
+// short time, is all that lies between. Else only windows are taken from it, whose end is part of them, and the
+// partition starts cold with these.
+func (s *snapshots) Recall(p uint16, prior, since uint64) bool {
+	part := s.past.take(p)
+	if part == nil || part.tenure != prior || s.past.cluster != s.home() {
+		return false
+	}
+	now := s.cfg.Now()
+	age := max(0, now.Sub(time.Unix(0, part.at)))
+	good := part.epoch == 0 || since == part.epoch+1 || age <= copyAge
+	debts := age
+	if !good {
+		debts = longAgo
+	}
+	s.cfg.Buckets.Drop(p)
+	var spoilt error
+	err := part.each(func(kind byte, chunk []byte) error {
+		if kind == pieceRecords {
+			spoilt = errors.Join(spoilt, s.cfg.Records.Restore(p, age, chunk))
+			return nil
+		}
+		return s.cfg.Buckets.Restore(p, now.UnixNano(), debts, chunk)
+	})
+	if err != nil {
+		s.cfg.Buckets.Drop(p)
+	}
+	if all := errors.Join(err, spoilt); all != nil && !s.past.told.Swap(true) {
+		s.cfg.Logger.Warn("take in what the disk kept; more of the kind is not told of", "partition", p, "error", all)
+	}
+	return good && err == nil
+}
+
+// remedy says what a person should do about a snapshot that is of no use.
+func remedy(why error) string {
+	switch {
+	case errors.Is(why, errForeign):
+		return "nothing, if this data directory was moved here on purpose; else look for the one that is this node's"
+	case errors.Is(why, errOtherVersion):
+		return "nothing, if the limits may start cold; else stop all nodes, rename the file back and start the release that wrote it"
+	case errors.Is(why, errDamaged):
+		return "look after the disk; the file that was set aside can be deleted"
+	}
+	return "see that this node may read and write its data directory"
+}
