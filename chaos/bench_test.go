@@ -18,12 +18,12 @@ func BenchmarkMeter(b *testing.B) {
 		takes := make([]take, n)
 		for i := range takes {
 			from := time.Duration(i)*time.Millisecond + time.Duration(r.Int64N(1e8))
-			takes[i] = take{from, from + time.Duration(r.Int64N(5e7)), 1, int32(i)}
+			takes[i] = take{from: from, until: from + time.Duration(r.Int64N(5e7)), units: 1, op: int32(i)}
 		}
 		g := gauge{capacity: 100, rate: 900, crowd: 1000, span: time.Second}
 		b.Run(fmt.Sprint("takes-", n), func(b *testing.B) {
 			for b.Loop() {
-				g.measure("", takes, seconds)
+				g.measure("", takes, nil)
 			}
 			perSecond(b, n)
 		})

@@ -3,8 +3,9 @@ package chaos
 import "fmt"
 
 // Fallbacks judges M6: what is not decided by a home says so, is what the limit declares for that case, buys nothing with
-// credit, and each process that shares holds to its part of the limit (CHAOS §5). That an answer poses as a home's is what
-// SingleHome finds. A limit that is open has no bound, and is counted.
+// credit, and each process holds to its part of the limit (CHAOS §5; OWNERSHIP, bounds): who shares to that of one node, a home
+// without a lease to half, and a deputy, which decides by its copy, to the limit. That an answer poses as a home's is what SingleHome
+// finds. A limit that is open has no bound, and is counted.
 func Fallbacks(h *History, rules []Limit) Result { return newStudy(h, rules).fallbacks() }
 
 func (s *study) fallbacks() Result {
@@ -34,10 +35,11 @@ func (s *study) fallbacks() Result {
 		if !known || l.Fallback != "share" || l.Roster == 0 {
 			continue
 		}
-		for by, takes := range s.shares(b) {
-			what := fmt.Sprintf("%s by the share of %s", id, by.home)
-			g := l.gaugeOf(l.Roster).ahead(s.jumps[by.home], float64(max(l.Limit.Limit, l.Burst)))
-			if r, asked := g.measure(what, takes, seconds); asked && (!found || r.margin() < worst.margin()) {
+		for who, takes := range s.admitted(id.account, b) {
+			what := fmt.Sprintf("%s by the %s of %s", id, who.footing, who.home)
+			parts := map[footing]int{ofShare: l.Roster, ofHalf: 2, ofCopy: 1}[who.footing]
+			g := l.gaugeOf(parts).ahead(s.jumps[who.home], float64(max(l.Limit.Limit, l.Burst)))
+			if r, asked := g.measure(what, takes, nil); asked && (!found || r.margin() < worst.margin()) {
 				worst, found = r, true
 			}
 		}
@@ -73,7 +75,7 @@ func (s *study) undeclared(o *Op) string {
 		if len(says) > 0 && !says["open"] {
 			return "none of its limits is open"
 		}
-	case "FALLBACK_SHARE":
+	case "FALLBACK_SHARE", "FALLBACK_DEPUTY":
 		if len(says) > 0 && !says["share"] {
 			return "none of its limits shares"
 		}
@@ -89,19 +91,45 @@ func (s *study) undeclared(o *Op) string {
 	return ""
 }
 
-// shares returns what each process surely admitted from its share of a bucket.
-func (s *study) shares(b *bucket) map[tenure][]take {
-	all := make(map[tenure][]take)
+// footing is what a process decides by that is not the home, or has no lease.
+type footing string
+
+const (
+	ofShare footing = "share"
+	ofHalf  footing = "half" // of a home without a lease
+	ofCopy  footing = "copy" // of a deputy
+)
+
+// stand is a process of a node, and what it decides by.
+type stand struct {
+	home string
+	life int
+	footing
+}
+
+// admitted returns what each process surely admitted of a bucket by each footing. Who answers for a deputy under an epoch under
+// which it answered as home too, was the home.
+func (s *study) admitted(account string, b *bucket) map[stand][]take {
+	all := make(map[stand][]take)
 	for _, at := range b.decisions {
 		d := &s.decisions[at]
 		o := &s.h.Ops[d.op]
-		units := given(o)
-		if units <= 0 || o.Reply.Reason != "FALLBACK_SHARE" || d.again {
+		by := stand{home: o.Reply.Home}
+		switch units := given(o); {
+		case units <= 0 || d.again:
 			continue
+		case o.Reply.Reason == "FALLBACK_SHARE":
+			by.footing = ofShare
+		case o.Reply.Reason != "FALLBACK_DEPUTY":
+			continue
+		case s.run(account, &o.Reply) >= 0:
+			by.footing = ofHalf
+		default:
+			by.footing = ofCopy
 		}
-		if life, sure := s.life(o.Reply.Home, d.from, d.until); sure {
-			by := tenure{o.Reply.Home, life, 0}
-			all[by] = append(all[by], take{d.from, d.until, float64(units), d.op})
+		var sure bool
+		if by.life, sure = s.life(by.home, d.from, d.until); sure {
+			all[by] = append(all[by], take{from: d.from, until: d.until, units: float64(given(o)), op: d.op})
 		}
 	}
 	return all

@@ -135,6 +135,7 @@ type Fault struct {
 	ID     string        `json:"id"`
 	Kind   string        `json:"kind"`
 	Nodes  []string      `json:"nodes,omitempty"`
+	Peers  []string      `json:"peers,omitempty"` // the other ends of links that it is of; none: all others
 	From   time.Duration `json:"from"`
 	Until  time.Duration `json:"until"` // below zero when it was never healed
 	Proof  string        `json:"proof"` // what was counted

@@ -14,6 +14,13 @@ type take struct {
 	from, until time.Duration
 	units       float64
 	op          int32
+	above       bool // it counts even where the limit had no room for it
+}
+
+// loss is units of which a home may not know that another before it gave them, by a change of home between from and until.
+type loss struct {
+	from, until time.Duration
+	units       float64
 }
 
 // peak is the worst that a meter saw, and where.
@@ -23,25 +30,31 @@ type peak struct {
 }
 
 // burst returns the effective burst of takes under a rate in units a second: the most, over all intervals, of what was
-// surely taken within it less what the rate earns in it; and the first to exceed a bound. What the rate earns goes by clock,
-// and each home but one that holds a bucket when the interval begins may hold as much as the bound. It is a lower bound of
-// the true burst wherever within its interval each take happened. n takes need n log n steps.
-func burst(takes []take, rate float64, clock clock, bound float64) (worst, first peak) {
+// surely taken within it less what the rate earns in it and what may be lost in it; and the first to exceed a bound. It is a
+// lower bound of the true burst wherever within its interval each take happened. n takes need n log n steps.
+func burst(takes []take, losses []loss, rate, bound float64) (worst, first peak) {
 	byFrom := slices.Clone(takes)
-	slices.SortFunc(byFrom, func(a, b take) int { return cmp.Compare(a.from, b.from) })
+	for _, l := range losses { // it counts in an interval that begins before it may be over and ends when it may have been
+		byFrom = append(byFrom, take{from: l.until, until: l.from, units: -l.units})
+	}
+	slices.SortFunc(byFrom, func(a, b take) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(b.units, a.units)) })
 	order := make([]int32, len(byFrom)) // of byFrom, as they ended
 	for i := range order {
 		order[i] = int32(i)
 	}
-	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(byFrom[a].until, byFrom[b].until) })
+	slices.SortFunc(order, func(a, b int32) int {
+		return cmp.Or(cmp.Compare(byFrom[a].until, byFrom[b].until), cmp.Compare(byFrom[a].units, byFrom[b].units))
+	})
 	t := newTally(len(byFrom))
 	worst.most = math.Inf(-1)
 	for _, i := range order {
 		k := &byFrom[i]
-		began, homes := clock(k.from)
-		ends, _ := clock(k.until)
-		t.add(int(i), k.units, rate*began-bound*float64(homes-1))
-		x := t.most[1] - rate*ends
+		if k.units < 0 { // no interval is worst that begins or ends with it
+			t.add(int(i), k.units, math.Inf(-1))
+			continue
+		}
+		t.add(int(i), k.units, rate*k.from.Seconds())
+		x := t.most[1] - rate*k.until.Seconds()
 		if x > worst.most {
 			worst = peak{x, byFrom[t.where()].from, k.until}
 		}
@@ -91,13 +104,17 @@ func (t *tally) where() int {
 	return i - t.leaves
 }
 
-// crowded returns the most that was surely taken within any interval of so long, and the first to exceed a bound.
-func crowded(takes []take, length time.Duration, bound float64) (worst, first peak) {
+// crowded returns the most that was surely taken within any interval of so long, less what may be lost in it, and the first to
+// exceed a bound.
+func crowded(takes []take, losses []loss, length time.Duration, bound float64) (worst, first peak) {
 	type turn struct {
 		start time.Duration // of an interval: from here on, or up to here, it holds the take
 		units float64
 	}
-	turns := make([]turn, 0, 2*len(takes))
+	turns := make([]turn, 0, 2*(len(takes)+len(losses)))
+	for _, l := range losses {
+		turns = append(turns, turn{l.from - length, -l.units}, turn{l.until + 1, l.units})
+	}
 	for _, k := range takes {
 		if k.until-k.from <= length {
 			turns = append(turns, turn{k.until - length, k.units}, turn{k.from + 1, -k.units})
@@ -170,8 +187,8 @@ type reading struct {
 	what         string
 	bound, rate  float64
 	span         time.Duration // zero: an effective burst
-	clock        clock
 	takes        []take
+	losses       []loss
 	worst, first peak // first: to exceed the bound
 }
 
@@ -179,18 +196,18 @@ func (r reading) margin() float64 { return r.bound - r.worst.most }
 
 func (r *reading) read(takes []take) (worst, first peak) {
 	if r.span > 0 {
-		return crowded(takes, r.span, r.bound)
+		return crowded(takes, r.losses, r.span, r.bound)
 	}
-	return burst(takes, r.rate, r.clock, r.bound)
+	return burst(takes, r.losses, r.rate, r.bound)
 }
 
 // rounding is the room for sums of floating-point numbers.
 const rounding = 1e-6
 
 // measure reads a gauge over takes and returns the reading of the least margin; there is none of a limit without a bound.
-func (g gauge) measure(what string, takes []take, clock clock) (worst reading, asked bool) {
+func (g gauge) measure(what string, takes []take, losses []loss) (worst reading, asked bool) {
 	try := func(r reading) {
-		r.takes, r.clock = takes, clock
+		r.takes, r.losses = takes, losses
 		r.worst, r.first = r.read(takes)
 		if !asked || r.margin() < worst.margin() {
 			worst, asked = r, true
@@ -204,13 +221,6 @@ func (g gauge) measure(what string, takes []take, clock clock) (worst reading, a
 	}
 	return worst, asked
 }
-
-// clock tells how many seconds the homes of a bucket have earned by a moment, all together, and how many homes there may be
-// then.
-type clock func(time.Duration) (earned float64, homes int)
-
-// seconds is the clock of a single home.
-func seconds(t time.Duration) (earned float64, homes int) { return t.Seconds(), 1 }
 
 // result tells a reading, and what it would be had each take happened when it was answered.
 func (r reading) result(s *study, id string) Result {
@@ -241,13 +251,16 @@ func (r reading) fewest(ends time.Duration) (ops []int32) {
 	var sum, excess float64
 	for i, k := range inside {
 		sum += k.units
-		earned := 0.0
+		allowed := r.bound
 		if r.span == 0 {
-			began, homes := r.clock(k.from)
-			ended, _ := r.clock(ends)
-			earned = r.rate*(ended-began) + r.bound*float64(homes-1)
+			allowed += r.rate * (ends - k.from).Seconds()
 		}
-		if excess = sum - earned - r.bound; excess > rounding {
+		for _, l := range r.losses {
+			if l.until >= k.from && l.from <= ends {
+				allowed += l.units
+			}
+		}
+		if excess = sum - allowed; excess > rounding {
 			inside = inside[:i+1]
 			break
 		}

@@ -18,8 +18,8 @@ func drawTakes(t *rapid.T) (takes []take, truth []take) {
 		from := at - time.Duration(rapid.Int64Range(0, 1e9).Draw(t, "before"))
 		until := at + time.Duration(rapid.Int64Range(0, 1e9).Draw(t, "after"))
 		units := float64(rapid.IntRange(1, 3).Draw(t, "units"))
-		takes = append(takes, take{from, until, units, int32(i)})
-		truth = append(truth, take{at, at, units, int32(i)})
+		takes = append(takes, take{from: from, until: until, units: units, op: int32(i)})
+		truth = append(truth, take{from: at, until: at, units: units, op: int32(i)})
 	}
 	return takes, truth
 }
@@ -63,18 +63,18 @@ func TestMetersAreExactAndNeverAboveTheTruth(t *testing.T) {
 		takes, truth := drawTakes(t)
 		rate := rapid.Float64Range(0, 20).Draw(t, "rate")
 		length := time.Duration(rapid.Int64Range(1, 3e9).Draw(t, "length"))
-		worst, _ := burst(takes, rate, seconds, 0)
+		worst, _ := burst(takes, nil, rate, 0)
 		if want := slowBurst(takes, rate); math.Abs(worst.most-want) > 1e-6 {
 			t.Fatalf("burst %g, every interval tried %g", worst.most, want)
 		}
-		if truly, _ := burst(truth, rate, seconds, 0); worst.most > truly.most+1e-6 {
+		if truly, _ := burst(truth, nil, rate, 0); worst.most > truly.most+1e-6 {
 			t.Fatalf("burst %g, in truth %g", worst.most, truly.most)
 		}
-		crowd, _ := crowded(takes, length, 0)
+		crowd, _ := crowded(takes, nil, length, 0)
 		if want := slowCrowd(takes, length); crowd.most != want {
 			t.Fatalf("crowd %g, every interval tried %g", crowd.most, want)
 		}
-		if truly, _ := crowded(truth, length, 0); crowd.most > truly.most {
+		if truly, _ := crowded(truth, nil, length, 0); crowd.most > truly.most {
 			t.Fatalf("crowd %g, in truth %g", crowd.most, truly.most)
 		}
 	})
@@ -89,14 +89,14 @@ func TestFewestExceedTheBoundByThemselves(t *testing.T) {
 		if rapid.Bool().Draw(t, "a window") {
 			g.capacity, g.crowd, g.span = -1, g.capacity, time.Second
 		}
-		r, _ := g.measure("", takes, seconds)
+		r, _ := g.measure("", takes, nil)
 		if r.margin() >= -rounding {
 			return
 		}
 		for _, ends := range []time.Duration{r.first.ends, r.worst.ends} {
 			shown := r.fewest(ends)
 			few := slices.DeleteFunc(slices.Clone(takes), func(k take) bool { return !slices.Contains(shown, k.op) })
-			if again, _ := g.measure("", few, seconds); again.margin() >= -rounding/2 {
+			if again, _ := g.measure("", few, nil); again.margin() >= -rounding/2 {
 				t.Fatalf("%d of %d takes do not exceed %g: %g", len(few), len(takes), r.bound, again.worst.most)
 			}
 		}
@@ -115,14 +115,14 @@ func TestBoundsOfAlgorithmsHoldForThoseAlone(t *testing.T) {
 				for range rapid.IntRange(1, 20).Draw(t, "asked") {
 					o := Op{}
 					if m.answer(&o, rule, l, at, rule.Burst, rule.Limit, rule.Rate); o.Reply.Verdict == "ALLOW" {
-						takes = append(takes, take{at, at, 1, 0})
+						takes = append(takes, take{from: at, until: at, units: 1})
 					}
 				}
 			}
 			if len(takes) == 0 {
 				continue
 			}
-			if r, _ := (bounds{rule, rule.Rate}).gaugeOf(1).measure(rule.Name, takes, seconds); r.margin() < -rounding {
+			if r, _ := (bounds{rule, rule.Rate}).gaugeOf(1).measure(rule.Name, takes, nil); r.margin() < -rounding {
 				t.Fatalf("%s: %g of %g", r.what, r.worst.most, r.bound)
 			}
 		}

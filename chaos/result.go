@@ -48,7 +48,8 @@ type Limit struct {
 	Spill     bool
 	Roster    int           // nodes that share it when the home is out of reach, at least
 	From      time.Duration // since the run began
-	// Takeover is what a new home starts with: drained, fresh, or copy, what the home before knew. Empty is drained for a
-	// token bucket and fresh for the others.
+	// Takeover is what a new home starts with: copy, what its copy of the home before says; empty, that and nothing left of a
+	// token bucket; or fresh. Not given it is empty for a token bucket and fresh for the others.
 	Takeover string
+	Skew     time.Duration // by how much the clocks of two nodes differ at most: windows end by them
 }

@@ -22,8 +22,7 @@ type study struct {
 	starts    map[string][]time.Duration // of each node's processes
 	decisions []decision
 	buckets   map[bucketID]*bucket
-	reigns    map[string][]reign // by account, in the order of their epochs
-	behind    map[string]map[uint64]time.Duration
+	reigns    map[string][]reign         // by account, in the order of their epochs
 	jumps     map[string][]time.Duration // of each node's clock
 }
 
@@ -55,6 +54,7 @@ type reign struct {
 	run         int           // equal for epochs between which nobody else can have been home
 	first, last time.Duration // of the answers under it, when the first came and the last
 	asked       time.Duration // when the question of the first answer came
+	late        time.Duration // when that of the last one did
 }
 
 type attempt struct{ account, key string }
@@ -62,7 +62,7 @@ type attempt struct{ account, key string }
 func newStudy(h *History, rules []Limit) *study {
 	s := &study{
 		h: h, limits: make(map[string]bounds), starts: make(map[string][]time.Duration), buckets: make(map[bucketID]*bucket),
-		reigns: make(map[string][]reign), behind: make(map[string]map[uint64]time.Duration), jumps: make(map[string][]time.Duration),
+		reigns: make(map[string][]reign), jumps: make(map[string][]time.Duration),
 	}
 	for _, l := range rules {
 		s.allow(l)
@@ -191,28 +191,12 @@ func (s *study) bucket(account, limit string) *bucket {
 	return b
 }
 
-// sight notes under which epoch a node answered.
+// sight notes who answered as home under which epoch.
 func (s *study) sight(o *Op) {
-	if o.Outcome != OK || o.Reply.Epoch == 0 {
+	if o.Outcome != OK || o.Reply.Epoch == 0 || o.Kind != Check && o.Kind != Peek || !byHome(&o.Reply) {
 		return
 	}
-	node, account := o.Node, o.Account
-	switch {
-	case o.Kind == View:
-	case (o.Kind == Check || o.Kind == Peek) && o.Reply.Home != "":
-		node = o.Reply.Home
-	default:
-		return
-	}
-	epochs := s.behind[node]
-	if epochs == nil {
-		epochs = make(map[uint64]time.Duration)
-		s.behind[node] = epochs
-	}
-	epochs[o.Reply.Epoch] = max(epochs[o.Reply.Epoch], o.Invoked)
-	if o.Kind == View || !byHome(&o.Reply) {
-		return
-	}
+	node, account := o.Reply.Home, o.Account
 	rs := s.reigns[account]
 	i, known := slices.BinarySearchFunc(rs, reign{epoch: o.Reply.Epoch, home: node}, func(a, b reign) int {
 		return cmp.Or(cmp.Compare(a.epoch, b.epoch), strings.Compare(a.home, b.home))
@@ -225,7 +209,7 @@ func (s *study) sight(o *Op) {
 	if o.Returned < r.first {
 		r.first, r.asked = o.Returned, o.Invoked
 	}
-	r.last = max(r.last, o.Returned)
+	r.last, r.late = max(r.last, o.Returned), max(r.late, o.Invoked)
 }
 
 // byHome says whether a decision is one that only a home makes: not a fallback's, nor one that takes no bucket.
@@ -244,6 +228,25 @@ func (s *study) life(node string, from, until time.Duration) (life int, sure boo
 	starts := s.starts[node]
 	before := upTo(starts, from)
 	return before, upTo(starts, until) == before
+}
+
+// calm returns when, from a moment on, no fault has held any of the nodes for so long.
+func (s *study) calm(from, quiet time.Duration, nodes []string) time.Duration {
+	at := from + quiet
+	for again := true; again; {
+		again = false
+		for _, f := range s.h.Faults {
+			held := slices.ContainsFunc(nodes, func(n string) bool { return slices.Contains(f.Nodes, n) || slices.Contains(f.Peers, n) })
+			switch {
+			case !held || f.From >= at:
+			case f.Until < 0:
+				return forever
+			case f.Until > at-quiet:
+				at, again = f.Until+quiet, true
+			}
+		}
+	}
+	return at
 }
 
 // upTo returns how many of the times are not after t.

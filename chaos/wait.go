@@ -79,7 +79,7 @@ func (s *study) alone(takes map[bucketID]*possible, refused, d *decision) bool {
 	for _, name := range o.Limits {
 		id := bucketID{o.Account, name}
 		if takes[id] == nil {
-			takes[id] = s.mayTake(s.buckets[id])
+			takes[id] = s.mayTake(id, s.buckets[id])
 		}
 		if takes[id].count(refused.from, d.until) > 0 {
 			return false

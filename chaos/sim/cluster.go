@@ -101,6 +101,7 @@ func (c *cluster) all() []*member {
 func (c *cluster) config(m *member) node.Config {
 	f := node.DefaultConfig()
 	f.Name, f.Network, f.Clock, f.Storage = m.name, c.network.Host(m.ip), m.clock.now, m.disk
+	f.Snapshots = m.disk.snapshots()
 	f.HTTPAddr, f.GRPCAddr = net.JoinHostPort(m.ip, "8080"), net.JoinHostPort(m.ip, "8081")
 	f.GossipAddr, f.PeerAddr = net.JoinHostPort(m.ip, "7946"), net.JoinHostPort(m.ip, "7947")
 	f.Policy, f.PolicyName, f.Logger = c.policy, "sim.yaml", c.logger

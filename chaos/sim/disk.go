@@ -86,6 +86,7 @@ func (d *disk) crash() {
 	}
 	if d.lies && d.synced != nil {
 		d.seen.Lost += uint64(max(0, len(next.logs)-len(d.synced.logs)))
+		d.tearKept(d.synced, next.kept)
 		next = d.synced
 	}
 	d.turn(next)

@@ -18,6 +18,8 @@ type image struct {
 	words    map[string][]byte
 	numbers  map[string]uint64
 	snapshot *snapshot // nil: none yet
+	kept     []byte    // the newest snapshot of partitions; nil: none
+	aside    int       // those set aside
 	orphan   bool      // its process is gone: writes cost nothing and reach nobody
 }
 

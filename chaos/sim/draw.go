@@ -34,15 +34,25 @@ var weights = []struct {
 	{"pause", 3},
 	{"crash", 5},
 	{"wipe", 1},
-	{"leave", 2},
-	{"join", 1},
+	{"leave", 3},
+	{"join", 3},
 	{"disk-error", 1},
 	{"disk-full", 1},
 	{"disk-stall", 1},
 	{"disk-tear", 1},
 	{"disk-slow", 1},
 	{"clock", 2},
+	{lagging, 4},
+	{rolling, 1},
+	{blackout, 1},
 }
+
+// Plots are drawn as one, and are steps of the fault table.
+const (
+	lagging  = "lagging"  // what passes between two nodes is late, or does not; then one of them crashes or leaves
+	rolling  = "rolling"  // nodes leave and come back, one after the other
+	blackout = "blackout" // all nodes crash at once
+)
 
 // mild faults take no node out: they do not count towards the blast radius.
 var mild = []string{"doubling", "reordering", "clock", "join", "disk-slow"}
@@ -98,6 +108,9 @@ func (r *drawer) kind() string {
 // fault draws a fault, with what belongs to it.
 func (r *drawer) fault() []Step {
 	s := Step{At: r.between(drawFirst, drawSafety-5*time.Second), Inject: r.kind(), Nodes: []string{r.node()}}
+	if slices.Contains([]string{lagging, rolling, blackout}, s.Inject) {
+		return r.plot(s)
+	}
 	s.For = r.between(time.Second, min(drawLongest, drawSafety-s.At))
 	if r.random.IntN(lastingOneIn) == 0 {
 		s.For = 0
@@ -144,6 +157,38 @@ func (r *drawer) fault() []Step {
 	return []Step{s}
 }
 
+// plot draws the steps of one.
+func (r *drawer) plot(s Step) []Step {
+	switch s.Inject {
+	case rolling:
+		const every = 5 * time.Second // a node that is back counts as out for drawQuiet more
+		s.At = r.between(drawFirst, drawSafety-3*every)
+		var all []Step
+		for _, i := range r.random.Perm(r.nodes)[:3] {
+			all = append(all, Step{At: s.At + time.Duration(len(all))*every, Inject: "leave", Nodes: []string{nodeName(i)}, For: r.between(500*time.Millisecond, 1500*time.Millisecond)})
+		}
+		return all
+	case blackout:
+		s.Inject, s.Nodes = "crash", nil
+		for i := range r.nodes {
+			s.Nodes = append(s.Nodes, nodeName(i))
+		}
+		s.For = r.between(500*time.Millisecond, 3*time.Second)
+		return []Step{s}
+	}
+	other := r.node()
+	for other == s.Nodes[0] {
+		other = r.node()
+	}
+	ends := Step{At: s.At, Inject: []string{"cut", "one-way", "slow"}[r.random.IntN(3)], Nodes: []string{other}, Peers: s.Nodes, For: r.between(3*time.Second, 8*time.Second)}
+	if ends.Inject == "slow" {
+		ends.Delay = r.between(200*time.Millisecond, time.Second)
+	}
+	s.Inject = []string{"crash", "crash", "leave"}[r.random.IntN(3)]
+	s.At, s.For = s.At+r.between(500*time.Millisecond, 2500*time.Millisecond), r.between(time.Second, drawLongest)
+	return []Step{ends, s}
+}
+
 // links draws the ends of links: a node from all others, two nodes from all others, or a node from some.
 func (r *drawer) links(s *Step) {
 	switch r.random.IntN(4) {
@@ -186,13 +231,16 @@ func apart(steps, more []Step) bool {
 	return true
 }
 
-// fits says whether the faults take out, at each moment, a minority of the nodes and of the first voters.
+// fits says whether the faults take out, at each moment, a minority of the nodes and of the first voters; or all of them at once.
 func fits(steps []Step, nodes int) bool {
 	for _, at := range steps {
+		if len(at.Nodes) == nodes {
+			continue // apart lets nothing else be then
+		}
 		out := make(map[string]bool)
 		for _, s := range steps {
 			over := s.For > 0 && s.At+s.For+drawQuiet < at.At
-			if s.At <= at.At && !over && !slices.Contains(mild, s.Inject) {
+			if s.At <= at.At && !over && !slices.Contains(mild, s.Inject) && len(s.Nodes) < nodes {
 				for _, name := range s.Nodes {
 					out[name] = true
 				}

@@ -65,7 +65,7 @@ func (n *nemesis) inject(index int, s Step) {
 		}
 	}
 	f := &injected{step: s, fault: chaos.Fault{
-		ID: faultID(index), Kind: s.Inject, Nodes: s.Nodes, From: n.record.now(), Until: -1,
+		ID: faultID(index), Kind: s.Inject, Nodes: s.Nodes, Peers: s.Peers, From: n.record.now(), Until: -1,
 		Proof: injectors[s.Inject].proof, Jump: s.Jump,
 	}}
 	f.fault.Before = n.count(s)

@@ -42,7 +42,7 @@ const (
 var policyText string
 
 // kinds are the workload's kinds of checks: each meets the limits of its name.
-var kinds = []string{"bucket", "window", "slide", "log", "open", "spill", "both"}
+var kinds = []string{"bucket", "window", "slide", "open", "spill", "both", "strict", "strict-window", "strict-slide", "strict-log"}
 
 // limitsOf returns the limits that a kind of check meets.
 func limitsOf(kind string) []string {
@@ -52,26 +52,38 @@ func limitsOf(kind string) []string {
 	return []string{kind}
 }
 
-// otherPolicy is the policy that the operator changes to and fro: it admits less, never more. It changes no burst: what
-// raises one gives the difference at once, also where a successor began with nothing left of the lower one.
+// otherPolicy is the policy that the operator changes to and fro: it admits less, never more. It changes no burst, and nothing of
+// a strict limit: what raises one gives the difference at once, also where a successor began with nothing left of the lower one.
 func otherPolicy() string {
-	return strings.ReplaceAll(policyText, "limit: 6, window: 10s, fallback: closed", "limit: 5, window: 10s, fallback: closed")
+	return strings.ReplaceAll(policyText, "{name: slide, match: {kind: slide}, key: [user], algorithm: sliding_window, limit: 6,",
+		"{name: slide, match: {kind: slide}, key: [user], algorithm: sliding_window, limit: 5,")
 }
 
-// Rules returns what the checkers must know of the workload's limits. Rates have room for the drift of clocks.
+// Rules returns what the checkers must know of the workload's limits. Rates have room for the drift of clocks. What the policy
+// calls `takeover: empty` leaves nothing of windows only with `cold_start: drained`, which the strict ones say too.
 func Rules(nodes int) []chaos.Limit {
 	const drift = 1 + driftMax
 	const window = 10 * time.Second
-	return []chaos.Limit{
-		{Name: "bucket", Algorithm: "token_bucket", Rate: 0.5 * drift, Burst: 5, Fallback: "share", Roster: nodes},
-		{Name: "bucket", Algorithm: "token_bucket", Rate: 0.5 * drift, Burst: 3, Fallback: "share", Roster: nodes}, // by operate
-		{Name: "window", Algorithm: "fixed_window", Limit: 6, Window: window, Fallback: "share", Roster: nodes},
-		{Name: "slide", Algorithm: "sliding_window", Limit: 6, Window: window, Fallback: "share", Roster: nodes},
-		{Name: "log", Algorithm: "rolling_log", Limit: 6, Window: window, Fallback: "closed", Roster: nodes},
-		{Name: "log", Algorithm: "rolling_log", Limit: 5, Window: window, Fallback: "closed", Roster: nodes}, // by otherPolicy
-		{Name: "open", Algorithm: "token_bucket", Rate: 0.5 * drift, Burst: 5, Fallback: "open", Roster: nodes},
-		{Name: "spill", Algorithm: "token_bucket", Rate: 0.2 * drift, Burst: 2, Fallback: "share", Spill: true, Roster: nodes},
+	all := []chaos.Limit{
+		{Name: "bucket", Algorithm: "token_bucket", Rate: 0.5 * drift, Burst: 5, Fallback: "share"},
+		{Name: "bucket", Algorithm: "token_bucket", Rate: 0.5 * drift, Burst: 3, Fallback: "share"}, // by operate
+		{Name: "window", Algorithm: "fixed_window", Limit: 6, Window: window, Fallback: "share"},
+		{Name: "slide", Algorithm: "sliding_window", Limit: 6, Window: window, Fallback: "share"},
+		{Name: "slide", Algorithm: "sliding_window", Limit: 5, Window: window, Fallback: "share"}, // by otherPolicy
+		{Name: "open", Algorithm: "token_bucket", Rate: 0.5 * drift, Burst: 5, Fallback: "open"},
+		{Name: "spill", Algorithm: "token_bucket", Rate: 0.2 * drift, Burst: 2, Fallback: "share", Spill: true},
+		{Name: "strict", Algorithm: "token_bucket", Rate: 0.5 * drift, Burst: 5, Fallback: "closed", Takeover: "empty"},
+		{Name: "strict-window", Algorithm: "fixed_window", Limit: 6, Window: window, Fallback: "closed", Takeover: "empty"},
+		{Name: "strict-slide", Algorithm: "sliding_window", Limit: 6, Window: window, Fallback: "closed", Takeover: "empty"},
+		{Name: "strict-log", Algorithm: "rolling_log", Limit: 6, Window: window, Fallback: "closed", Takeover: "empty"},
 	}
+	for i := range all {
+		all[i].Roster, all[i].Skew = nodes, 3*offsetMax // two nodes' offsets, and what drifts
+		if all[i].Takeover == "" {
+			all[i].Takeover = "copy"
+		}
+	}
+	return all
 }
 
 // workload is clients at work.
