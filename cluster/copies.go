@@ -102,6 +102,7 @@ type holding struct {
 	acked  uint64    // number of the newest parcel that the deputy has
 	first  bool      // the next parcel is the first of all there is
 	sent   bool      // whole, since the first
+	former uint64    // the tenure before one that an earlier life of this node was given, and of which its disk may not know
 	await  time.Time // until then, the last parcel of the home before may come
 }
 
@@ -178,7 +179,7 @@ func (c *Copies) assume(previous *View, p uint16) {
 		}
 		c.carry = append(c.carry, p)
 	case is == home:
-		h.role, h.await = heir, time.Time{}
+		h.role, h.await, h.former = heir, time.Time{}, c.formerOf(previous, p)
 		if previous != nil && previous.Table.Since[p] == c.view.Table.Priors[p] && c.present(previous.Home(p)) {
 			h.await = c.cfg.Now().Add(awaitLast)
 		}
@@ -189,6 +190,20 @@ func (c *Copies) assume(previous *View, p uint16) {
 	default:
 		h.role = is
 	}
+}
+
+// formerOf returns the tenure before the one that precedes the present one, if that was of this very storage: an earlier process
+// may have ended before it heard that it was home, and then what its disk has is of the tenure before.
+func (c *Copies) formerOf(previous *View, p uint16) uint64 {
+	if previous == nil || previous.Table.Since[p] != c.view.Table.Priors[p] {
+		return 0
+	}
+	was, some := previous.Home(p)
+	now, _ := c.view.Home(p)
+	if !some || was.Name != now.Name || was.Server != now.Server || was.Boot == now.Boot {
+		return 0
+	}
+	return previous.Table.Priors[p]
 }
 
 // present says whether another process that was home has something to say yet: by the present view it is a member, or leaves.
@@ -270,7 +285,7 @@ func (c *Copies) enter(p uint16) {
 	}
 	switch {
 	case prior == 0: // nobody decided for it before
-	case h.whole > 0 || c.cfg.State.Recall(p, prior, since):
+	case h.whole > 0 || c.cfg.State.Recall(p, prior, since) || h.former > 0 && c.cfg.State.Recall(p, h.former, since):
 		c.cfg.State.Inherit(p)
 		c.tally.Inherited++
 	default:
@@ -350,6 +365,7 @@ func (c *Copies) Replicated(ctx context.Context, p uint16) bool {
 }
 
 // Kept returns the tenure of which this node has a partition whole, zero if it has not, and whether it is, or was, the home in it.
+// Of a tenure that it has not begun, it has what it would begin with: nobody else decides in it.
 func (c *Copies) Kept(p uint16) (tenure uint64, own bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -358,6 +374,11 @@ func (c *Copies) Kept(p uint16) (tenure uint64, own bool) {
 		return 0, false
 	case home, leaver:
 		return h.tenure, true
+	case heir:
+		if h.whole == 0 {
+			return 0, false
+		}
+		return c.view.Table.Since[p], true
 	default:
 		return h.whole, false
 	}

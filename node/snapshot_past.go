@@ -44,11 +44,14 @@ func (k *past) drop(p uint16) {
 	delete(k.sections, p)
 }
 
-// take returns what there is of a partition and forgets it.
-func (k *past) take(p uint16) *section {
+// take returns what there is of a partition in a tenure, and forgets it.
+func (k *past) take(p uint16, tenure uint64) *section {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	part := k.sections[p]
+	if part == nil || part.tenure != tenure {
+		return nil
+	}
 	delete(k.sections, p)
 	return part
 }
@@ -78,8 +81,8 @@ func (k *past) carry(p uint16, server string, v *cluster.View) *section {
 // short time, is all that lies between. Else only windows are taken from it, whose end is part of them, and the
 // partition starts cold with these.
 func (s *snapshots) Recall(p uint16, prior, since uint64) bool {
-	part := s.past.take(p)
-	if part == nil || part.tenure != prior || s.past.cluster != s.home() {
+	part := s.past.take(p, prior)
+	if part == nil || s.past.cluster != s.home() {
 		return false
 	}
 	now := s.cfg.Now()

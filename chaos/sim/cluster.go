@@ -198,6 +198,13 @@ func (c *cluster) crash(m *member, lose bool) {
 	}
 }
 
+// tally reads what a member counts, which a process that ends may be counting.
+func (c *cluster) tally(of *uint64) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return *of
+}
+
 // leave stops a member gracefully and returns when its process has ended.
 func (c *cluster) leave(m *member) {
 	c.mu.Lock()

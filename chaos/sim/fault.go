@@ -75,12 +75,12 @@ var injectors = map[string]injector{
 	"crash": {
 		"kill -9: the write on its way is lost, torn or done; then a restart", "listeners, sockets and streams closed", false,
 		func(c *cluster, _ Step, m *member) { c.crash(m, false) }, restart,
-		func(_ *cluster, _ Step, m *member) uint64 { return m.opened },
+		func(c *cluster, _ Step, m *member) uint64 { return c.tally(&m.opened) },
 	},
 	"wipe": {
 		"kill -9 and an empty disk; then a restart", "entries lost, and what else the crash closed", false,
 		func(c *cluster, _ Step, m *member) { c.crash(m, true) }, restart,
-		func(_ *cluster, _ Step, m *member) uint64 { return m.opened + m.disk.stats().Lost },
+		func(c *cluster, _ Step, m *member) uint64 { return c.tally(&m.opened) + m.disk.stats().Lost },
 	},
 	"leave": {
 		"a graceful stop; then a restart", "processes ended", false,
@@ -88,14 +88,14 @@ var injectors = map[string]injector{
 		func(c *cluster, s Step, m *member) {
 			c.running.Go(func() { c.leave(m); restart(c, s, m) })
 		},
-		func(_ *cluster, _ Step, m *member) uint64 { return m.ends },
+		func(c *cluster, _ Step, m *member) uint64 { return c.tally(&m.ends) },
 	},
 	"join": {
 		"a node that was never there joins; then it leaves", "nodes that became ready", false,
 		restart,
 		func(c *cluster, _ Step, m *member) { c.running.Go(func() { c.leave(m) }) },
 		func(c *cluster, _ Step, m *member) uint64 {
-			if _, ready := c.up(m); ready || m.ends > 0 {
+			if _, ready := c.up(m); ready || c.tally(&m.ends) > 0 {
 				return 1
 			}
 			return 0

@@ -13,7 +13,7 @@ import (
 // TestSchedules runs the schedules of fixed seeds: most with five nodes, a few with other numbers.
 func TestSchedules(t *testing.T) {
 	t.Parallel()
-	seeds, lane := 54, lanes()
+	seeds, lane := 60, lanes()
 	if testing.Short() {
 		seeds = 2 // they run under the race detector, which is ten times slower
 	}
