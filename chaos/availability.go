@@ -17,8 +17,9 @@ type Targets struct {
 	Debit    time.Duration // A5: the longest without a grant or debit done while one was asked
 }
 
-// DefaultTargets holds to what must hold wherever nodes run: that a cluster becomes one again, and by itself.
-func DefaultTargets() Targets { return Targets{Converge: time.Minute} }
+// DefaultTargets holds to what must hold wherever nodes run: that a cluster becomes one again, and by itself. A node that flapped
+// is let in again only after a minute.
+func DefaultTargets() Targets { return Targets{Converge: 90 * time.Second} }
 
 // settle is how long after a fault its effects count as the fault's.
 const settle = 10 * time.Second

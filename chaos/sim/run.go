@@ -18,7 +18,7 @@ import (
 
 const (
 	formWithin     = time.Minute      // for a cluster to form
-	convergeWithin = time.Minute      // for it to be one again after all is healed
+	convergeWithin = 90 * time.Second // for it to be one again after all is healed: a node that flapped is held down for a minute
 	settleFor      = 5 * time.Second  // before the audit: what is under way ends
 	forgetAfter    = 90 * time.Second // at the end: timers of calls and of processes that crashed run out
 	openMicros     = 20_000           // an account's first grant
