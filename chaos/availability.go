@@ -17,9 +17,28 @@ type Targets struct {
 	Debit    time.Duration // A5: the longest without a grant or debit done while one was asked
 }
 
-// DefaultTargets holds to what must hold wherever nodes run: that a cluster becomes one again, and by itself. A node that flapped
-// is let in again only after a minute.
-func DefaultTargets() Targets { return Targets{Converge: 90 * time.Second} }
+// DefaultTargets holds to what must hold wherever nodes run: that a cluster becomes one again, and by itself.
+func DefaultTargets() Targets { return Targets{Converge: time.Minute} }
+
+const (
+	// flaps is how many faults of one node may have it held down, and heldDown how much later the cluster is whole then: nodes
+	// let one that flapped in again when they have seen it for a minute.
+	flaps    = 3
+	heldDown = 30 * time.Second
+)
+
+// flapped says whether a node may have been held down.
+func (s *study) flapped() bool {
+	of := make(map[string]int)
+	for _, f := range s.h.Faults {
+		for _, n := range f.Nodes {
+			if of[n]++; of[n] >= flaps {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // settle is how long after a fault its effects count as the fault's.
 const settle = 10 * time.Second
@@ -152,6 +171,9 @@ func (s *study) detection(t Targets) Result {
 
 // convergence is A4: when, after the last heal, the last difference between what the nodes said was seen.
 func (s *study) convergence(t Targets) Result {
+	if s.flapped() && t.Converge > 0 {
+		t.Converge += heldDown
+	}
 	out := Result{Invariant: "A4", Why: "no node's view was looked at after the last heal", Unit: "s", Bound: t.Converge.Seconds()}
 	healed, ok := s.healed()
 	if !ok {
