@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"client/bench":   {"api", "client", "client/rest", "ring"},
 	"client/rest":    {"client", "ring"},
 	"transport":      {"api", "cluster", "ledger", "limiter", "policy", "ring"},
-	"node":           {"api", "client", "cluster", "console", "ledger", "ledger/group", "limiter", "policy", "ring", "transport"},
+	"node":           {"api", "client", "cluster", "console", "ledger", "ledger/group", "ledger/journal", "limiter", "policy", "ring", "transport"},
 	"chaos":          {"api", "client"},
 	"chaos/sim":      {"api", "chaos", "chaos/simnet", "client", "client/rest", "ledger/group", "node", "ring"},
 	"chaos/simnet":   {},

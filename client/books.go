@@ -4,15 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 )
-
-const outcomeInsufficient = "insufficient" // of a debit beyond the balance
 
 // OpenAccount opens an account. For this and the other writes: any node takes it, within ctx's deadline or else
 // Config.LedgerDeadline. The key makes a repetition the same write, and the client repeats by itself, once. ErrNoKey,
@@ -21,6 +22,7 @@ const outcomeInsufficient = "insufficient" // of a debit beyond the balance
 func (k *Client) OpenAccount(ctx context.Context, key string, a Account) (Receipt, error) {
 	r := &weirv1.OpenAccountRequest{
 		IdempotencyKey: key, Account: a.ID, Plan: a.Plan, UseCredits: a.UseCredits, OverdraftMicros: a.OverdraftMicros,
+		Blocked: a.Blocked,
 	}
 	for name, value := range a.Labels {
 		r.Labels = append(r.Labels, &weirv1.Label{Name: name, Value: value})
@@ -33,13 +35,17 @@ func (k *Client) Grant(ctx context.Context, key, account string, g Grant) (Recei
 	r := &weirv1.GrantRequest{
 		IdempotencyKey: key, Account: account, Grant: g.ID, Kind: g.Kind, AmountMicros: g.AmountMicros,
 		Priority: uint32(g.Priority), Effective: stamp(g.Effective), Expires: stamp(g.Expires),
+		Every: g.Every, Zone: g.Zone, RolloverMicros: g.RolloverMicros, AppliesTo: facts(g.AppliesTo),
 	}
 	return k.write(ctx, key, func(ctx context.Context, l *link) (*weirv1.Receipt, error) { return l.ledger.Grant(ctx, r) })
 }
 
-// Debit takes credit from an account, all of it or nothing. Too little credit is a Receipt that is Refused, not an error.
+// Debit takes credit from an account. What the ledger refuses is a Receipt that is Refused, not an error.
 func (k *Client) Debit(ctx context.Context, key, account string, d Debit) (Receipt, error) {
-	r := &weirv1.DebitRequest{IdempotencyKey: key, Account: account, AmountMicros: d.AmountMicros, Order: d.Order, Memo: d.Memo}
+	r := &weirv1.DebitRequest{
+		IdempotencyKey: key, Account: account, AmountMicros: d.AmountMicros, Order: d.Order, Memo: d.Memo, Overshoot: d.Overshoot,
+		Attributes: facts(d.Attributes),
+	}
 	return k.write(ctx, key, func(ctx context.Context, l *link) (*weirv1.Receipt, error) { return l.ledger.Debit(ctx, r) })
 }
 
@@ -53,10 +59,16 @@ func (k *Client) Balance(ctx context.Context, account string) (Statement, error)
 		return Statement{}, fmt.Errorf("balance of %s: %w", account, err)
 	}
 	s := Statement{
-		Account:       Account{ID: a.GetId(), Plan: a.GetPlan(), UseCredits: a.GetUseCredits(), OverdraftMicros: a.GetOverdraftMicros()},
-		BalanceMicros: a.GetBalanceMicros(), Grants: make([]GrantLeft, len(a.GetGrants())),
+		Account: Account{
+			ID: a.GetId(), Plan: a.GetPlan(), UseCredits: a.GetUseCredits(), OverdraftMicros: a.GetOverdraftMicros(), Blocked: a.GetBlocked(),
+		},
+		BalanceMicros: a.GetBalanceMicros(), HeldMicros: a.GetHeldMicros(), OpenHolds: int(a.GetOpenHolds()), ForgivenMicros: a.GetForgivenMicros(),
+		WrittenOffMicros: a.GetWrittenOffMicros(), Grants: make([]GrantLeft, len(a.GetGrants())), Books: make(map[string]int64, len(a.GetBooks())),
 		ByKind: map[string]int64{"included": a.GetIncludedMicros(), "promo": a.GetPromoMicros(), "credit": a.GetCreditMicros()},
-		Seq:    a.GetSeq(), Index: a.GetIndex(), Term: a.GetTerm(),
+		Seq:    a.GetSeq(), Event: a.GetEvent(), Index: a.GetIndex(), Term: a.GetTerm(), Time: instant(a.GetTime()),
+	}
+	for _, p := range a.GetBooks() {
+		s.Books[p.GetBook()] = p.GetAmountMicros()
 	}
 	if len(a.GetLabels()) > 0 {
 		s.Labels = make(map[string]string, len(a.GetLabels()))
@@ -65,10 +77,17 @@ func (k *Client) Balance(ctx context.Context, account string) (Statement, error)
 		}
 	}
 	for i, g := range a.GetGrants() {
-		s.Grants[i] = GrantLeft{RemainingMicros: g.GetRemainingMicros(), Grant: Grant{
+		s.Grants[i] = GrantLeft{RemainingMicros: g.GetRemainingMicros(), HeldMicros: g.GetHeldMicros(), Expired: g.GetExpired(), Voided: g.GetVoided(), Grant: Grant{
 			ID: g.GetId(), Kind: g.GetKind(), AmountMicros: g.GetAmountMicros(), Priority: uint8(min(g.GetPriority(), 255)),
-			Effective: instant(g.GetEffective()), Expires: instant(g.GetExpires()),
+			Effective: instant(g.GetEffective()), Expires: instant(g.GetExpires()), AppliesTo: factsOf(g.GetAppliesTo()),
 		}}
+	}
+	for _, g := range a.GetRecurring() {
+		s.Recurring = append(s.Recurring, Grant{
+			ID: g.GetId(), Kind: g.GetKind(), AmountMicros: g.GetAmountMicros(), Priority: uint8(min(g.GetPriority(), 255)),
+			Effective: instant(g.GetEffective()), Expires: instant(g.GetExpires()), AppliesTo: factsOf(g.GetAppliesTo()),
+			Every: g.GetEvery(), Zone: g.GetZone(), RolloverMicros: g.GetRolloverMicros(),
+		})
 	}
 	return s, nil
 }
@@ -85,18 +104,77 @@ func (k *Client) write(ctx context.Context, key string, ask func(context.Context
 	default:
 		return Receipt{}, fmt.Errorf("%w: ledger write %s: %w (repeat it with the same key)", ErrUnknown, key, err)
 	}
+	return ofReceipt(in), nil
+}
+
+func ofReceipt(in *weirv1.Receipt) Receipt {
 	out := Receipt{
-		Outcome: in.GetOutcome(), Account: in.GetAccount(), Seq: in.GetSeq(), AmountMicros: in.GetAmountMicros(),
-		BalanceAfterMicros: in.GetBalanceAfterMicros(), Index: in.GetIndex(), Term: in.GetTerm(),
-		Time: instant(in.GetTime()), Replayed: in.GetReplayed(),
+		Outcome: in.GetOutcome(), Account: in.GetAccount(), Seq: in.GetSeq(), Event: in.GetEvent(), AmountMicros: in.GetAmountMicros(),
+		BalanceAfterMicros: in.GetBalanceAfterMicros(), ForgivenMicros: in.GetForgivenMicros(), ExpiredMicros: in.GetExpiredMicros(), Late: in.GetLate(),
+		Index: in.GetIndex(), Term: in.GetTerm(), Time: instant(in.GetTime()), Replayed: in.GetReplayed(), Attempts: uint64(in.GetAttempts()),
 	}
 	for _, p := range in.GetParts() {
 		out.Parts = append(out.Parts, Part{Kind: p.GetKind(), Grant: p.GetGrant(), AmountMicros: p.GetAmountMicros()})
 	}
-	if out.Outcome == outcomeInsufficient {
-		out.Type, out.Title, out.Status = problemOurs+"CREDITS_EXHAUSTED", titleCredits, http.StatusPaymentRequired
+	for _, p := range in.GetHad() {
+		if out.Had == nil {
+			out.Had = make(map[string]int64, len(in.GetHad()))
+		}
+		out.Had[p.GetKind()] = p.GetAmountMicros()
 	}
-	return out, nil
+	if h := in.GetHold(); h != nil {
+		out.Hold = &HoldState{
+			ID: h.GetId(), State: h.GetState(), HeldMicros: h.GetHeldMicros(), CapturedMicros: h.GetCapturedMicros(),
+			RefundedMicros: h.GetRefundedMicros(), ExpiresInMS: h.GetExpiresInMs(),
+		}
+	}
+	if out.Status, out.Reason = outcomeStatus(out.Outcome); out.Status != 0 {
+		out.Type, out.Title, out.Detail = problemOurs+out.Reason, "The ledger refused", "outcome "+out.Outcome
+	}
+	if out.Status == http.StatusPaymentRequired {
+		out.Title = titleCredits
+	}
+	return out
+}
+
+// outcomeStatus is what the HTTP doors make of an outcome; 0 for one that is none.
+func outcomeStatus(outcome string) (status int, reason string) {
+	switch reason = strings.ToUpper(outcome); outcome {
+	case "done":
+		return 0, ""
+	case "insufficient":
+		return http.StatusPaymentRequired, "CREDITS_EXHAUSTED"
+	case "unwilling":
+		return http.StatusPaymentRequired, reason
+	case "blocked":
+		return http.StatusForbidden, reason
+	case "hold_expired":
+		return http.StatusGone, reason
+	case "exceeds_hold", "refund_exceeds_captured":
+		return http.StatusUnprocessableEntity, reason
+	default:
+		return http.StatusConflict, reason
+	}
+}
+
+// facts are attributes in the order of their names.
+func facts(in map[string]string) []*weirv1.Attribute {
+	var out []*weirv1.Attribute
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		out = append(out, &weirv1.Attribute{Name: name, Value: in[name]})
+	}
+	return out
+}
+
+func factsOf(in []*weirv1.Attribute) map[string]string {
+	if len(in) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(in))
+	for _, a := range in {
+		out[a.GetName()] = a.GetValue()
+	}
+	return out
 }
 
 // anywhere has any node answer a call to the ledger, which may be sent again.

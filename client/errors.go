@@ -23,9 +23,10 @@ var (
 	ErrInvalid = errors.New("invalid request")
 	// ErrConflict is returned for an idempotency key, or a reservation, that was used with other contents.
 	ErrConflict = errors.New("used with other contents")
-	// ErrTooOld is returned for an idempotency key from before what the cluster remembers.
+	// ErrTooOld is returned for an idempotency key, a hold or a charge from before what the cluster remembers.
 	ErrTooOld = errors.New("older than what is remembered")
-	// ErrNotFound is returned for an account, or a reservation, that is not there any more or never was.
+	// ErrNotFound is returned for an account, a grant, a hold, a charge or a reservation that is not there any more, or never
+	// was, or not yet.
 	ErrNotFound = errors.New("not found")
 	// ErrFull is returned when a bound is reached: of the ledger, or of the settlements that wait.
 	ErrFull = errors.New("full")
@@ -48,6 +49,7 @@ func (f *fault) Unwrap() error { return f.sentinel }
 // sentinels are the words of the API for what is the same on every node.
 var sentinels = map[string]error{
 	"INVALID": ErrInvalid, "IDEMPOTENCY_CONFLICT": ErrConflict, "TOO_OLD": ErrTooOld, "NOT_FOUND": ErrNotFound, "FULL": ErrFull,
+	"HOLD_NOT_FOUND": ErrNotFound, "CHARGE_NOT_FOUND": ErrNotFound, "GRANT_NOT_FOUND": ErrNotFound, "GONE": ErrTooOld,
 }
 
 func ofFault(node string, f *weirv1.Fault) *fault {

@@ -24,10 +24,12 @@ type State interface {
 	Due(dst []uint16) []uint16
 	// Changes returns what changed and was not returned yet, about most bytes of it, and whether there is more.
 	Changes(p uint16, most int) (chunk []byte, more bool)
-	// Restore takes in a chunk, in the place of what there is of the same things.
-	Restore(p uint16, chunk []byte) error
-	// Merge adds what a deputy took to what there is. Parts of a source come in their order, and count once.
-	Merge(p uint16, source uint64, debits []byte) error
+	// Restore takes in a chunk, in the place of what there is of the same things, and adds to those what is owed beside.
+	Restore(p uint16, chunk []byte, owed [][]byte) error
+	// Merge adds what a deputy took, or another's disk kept, to what there is. Parts of a source come in their order, and count once.
+	Merge(p uint16, source uint64, buckets []byte) error
+	// Remember takes in records that another's disk kept, of an age: of two of one id the newer stays.
+	Remember(p uint16, records []byte, age time.Duration) error
 	// Recall takes in what the disk kept of a partition, and says whether it is of the tenure prior, which was directly before the
 	// one that begins with the epoch since.
 	Recall(p uint16, prior, since uint64) bool
@@ -67,6 +69,7 @@ type Tally struct {
 	Again             uint64        // partitions that were sent anew, since something was missing or had no room
 	HandedOver        uint64        // partitions
 	Inherited, Cold   uint64        // tenures that began with a copy, and without
+	Found             uint64        // of those without, that got what a disk had kept
 	Behind            time.Duration // for how long now a parcel has been on its way: so far behind is the slowest copy at least
 	Leaving, Awaiting int           // partitions that are on their way to others, and to this node
 }
@@ -77,7 +80,8 @@ type CopiesConfig struct {
 	Now        func() time.Time
 	State      State
 	Peers      Peers
-	Ready      func() // called, not blocking, when the next home of a partition has it whole
+	Debits     *Debits // of this node
+	Ready      func()  // called, not blocking, when the next home of a partition has it whole
 	Logger     *slog.Logger
 }
 
@@ -99,11 +103,14 @@ type holding struct {
 	number uint64    // of the newest one
 	whole  uint64    // the newest tenure that it has, or once had, whole; zero: what it has is of no use
 	last   uint64    // the tenure whose last parcel it has
-	acked  uint64    // number of the newest parcel that the deputy has
+	acked  uint64    // number of the newest parcel with which the deputy had all there was
 	first  bool      // the next parcel is the first of all there is
 	sent   bool      // whole, since the first
 	former uint64    // the tenure before one that an earlier life of this node was given, and of which its disk may not know
 	await  time.Time // until then, the last parcel of the home before may come
+	merged []uint64  // names of the latest reports of deputies that it has, the newest last
+	cold   bool      // its tenure began without a copy, and none was found since
+	found  uint64    // names the report that brings one; zero: none has begun to
 }
 
 const (
@@ -113,6 +120,9 @@ const (
 	// replicaWait bounds how long a check waits until the deputy has it.
 	replicaWait = 50 * time.Millisecond
 	chunkBytes  = 64 << 10
+	// mergedMax bounds the reports that are named. A deputy that made one before counts it twice in its copy, until its debits
+	// are earned; one makes the next only when the last is known.
+	mergedMax = 16
 )
 
 // NewCopies returns a Copies that has nothing.
@@ -278,6 +288,7 @@ func (c *Copies) enterAll() {
 // or over. Then it waits a moment for what a home that is still there has to say.
 func (c *Copies) enter(p uint16) {
 	h := &c.held[p]
+	h.cold, h.found = false, 0
 	since, prior := c.view.Table.Since[p], c.view.Table.Priors[p]
 	told := prior > 0 && h.last == prior
 	if !told && (since > c.level || c.cfg.Now().Before(h.await)) {
@@ -291,6 +302,7 @@ func (c *Copies) enter(p uint16) {
 	default:
 		c.cfg.State.Cold(p)
 		c.tally.Cold++
+		h.merged, h.cold = nil, true
 	}
 	h.role, h.tenure, h.number, h.whole, h.acked, h.last = home, since, 0, since, 0, 0
 	c.restart(p)
@@ -424,11 +436,6 @@ func (c *Copies) Copied(p uint16) bool {
 	defer c.mu.Unlock()
 	h := &c.held[p]
 	return h.role == copier && h.whole > 0
-}
-
-// Merge takes in what a deputy took for this node.
-func (c *Copies) Merge(r Report) error {
-	return c.cfg.State.Merge(r.Partition, r.Source, r.Debits)
 }
 
 // Whole returns, of the partitions that move away from this node by the view of an epoch, those that their next home has.

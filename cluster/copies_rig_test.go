@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/weir-cluster/weir/limiter"
 	"github.com/weir-cluster/weir/ring"
 )
 
@@ -23,6 +24,7 @@ type shelf struct {
 	due     map[uint16]map[byte]bool // things not shipped yet
 	changed chan struct{}
 	ends    map[uint16]string // how its tenure began
+	owed    [][]byte          // to what was restored last
 }
 
 func newShelf() *shelf {
@@ -109,14 +111,25 @@ func (s *shelf) Changes(p uint16, _ int) (chunk []byte, more bool) {
 	return chunk, false
 }
 
-func (s *shelf) Restore(p uint16, chunk []byte) error {
+func (s *shelf) Restore(p uint16, chunk []byte, owed [][]byte) error {
+	s.mu.Lock()
+	s.owed = owed
+	s.mu.Unlock()
 	for ; len(chunk) > 0; chunk = chunk[9:] {
 		s.set(p, chunk[0], binary.BigEndian.Uint64(chunk[1:]))
 	}
 	return nil
 }
 
-func (*shelf) Merge(uint16, uint64, []byte) error { return nil }
+func (s *shelf) Merge(p uint16, source uint64, _ []byte) error {
+	s.set(p, 'm', source)
+	return nil
+}
+
+func (s *shelf) Remember(p uint16, records []byte, _ time.Duration) error {
+	s.set(p, 'r', uint64(len(records)))
+	return nil
+}
 
 func (*shelf) Recall(uint16, uint64, uint64) bool { return false }
 
@@ -148,6 +161,7 @@ type harbour struct {
 	sent   int
 	nodes  map[string]*Copies
 	shelf  map[string]*shelf
+	debits map[string]*Debits
 	ready  map[string]int
 	view   *View
 }
@@ -199,14 +213,17 @@ func shipping(t *testing.T, body func(h *harbour)) {
 		t.Helper()
 		h := &harbour{
 			t: t, random: rand.New(rand.NewPCG(1, 2)), cut: map[string]bool{}, leaves: map[string]bool{}, nodes: map[string]*Copies{},
-			shelf: map[string]*shelf{}, ready: map[string]int{},
+			shelf: map[string]*shelf{}, debits: map[string]*Debits{}, ready: map[string]int{},
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		for _, name := range []string{"a", "b", "c"} {
 			h.shelf[name] = newShelf()
+			h.debits[name] = NewDebits(DebitsConfig{
+				Name: name, Boot: "1", Source: 1000, Now: time.Now, Copies: limiter.NewStore(limiter.DefaultConfig()), BucketsMax: 1 << 10,
+			})
 			c := NewCopies(CopiesConfig{
-				Name: name, Boot: "1", Now: time.Now, State: h.shelf[name], Peers: h, Logger: slog.New(slog.DiscardHandler),
+				Name: name, Boot: "1", Now: time.Now, State: h.shelf[name], Peers: h, Debits: h.debits[name], Logger: slog.New(slog.DiscardHandler),
 				Ready: func() { h.lock(func() { h.ready[name]++ }) },
 			})
 			h.nodes[name] = c

@@ -1,11 +1,14 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/weir-cluster/weir/policy"
 	"github.com/weir-cluster/weir/ring"
 )
 
@@ -242,5 +245,126 @@ func TestAHandOverThatComesTooLateEnds(t *testing.T) {
 		if !h.nodes["a"].HandedOver() {
 			t.Error("it goes on trying")
 		}
+	})
+}
+
+func TestWhatIsShippedNamesTheReportsThatAreInIt(t *testing.T) {
+	shipping(t, func(h *harbour) {
+		time.Sleep(4 * shipEvery)
+		report := func(to string, source uint64, last bool, want uint64) {
+			h.t.Helper()
+			err := h.nodes[to].Merge(Report{Partition: 7, Source: source, Last: last})
+			if got := h.shelf[to].of(7)['m']; err != nil || got != want {
+				h.t.Errorf("report %d to %s: %v, has %d", source, to, err, got)
+			}
+		}
+		report("a", 41, false, 41)
+		report("a", 41, true, 41)
+		report("a", 42, true, 42)
+		report("a", 41, true, 42) // is known
+		if err := h.nodes["b"].Merge(Report{Partition: 7, Source: 43}); !errors.Is(err, policy.ErrUnavailable) {
+			h.t.Errorf("who is not home: %v", err)
+		}
+		time.Sleep(2 * shipEvery)
+		h.next("b", "c", "")
+		h.reach(2)
+		time.Sleep(2 * shipEvery)
+		report("b", 42, true, 42)
+		report("b", 41, true, 42)
+		for n := uint64(50); n < 50+mergedMax; n++ {
+			report("b", n, true, n)
+		}
+		report("b", 41, true, 41) // forgotten by now
+		if n := len(h.nodes["b"].held[7].merged); n != mergedMax {
+			h.t.Errorf("%d reports are remembered", n)
+		}
+	})
+}
+
+func TestADeputyAddsToWhatItGetsWhatItsHomeIsNotToldYet(t *testing.T) {
+	shipping(t, func(h *harbour) {
+		time.Sleep(4 * shipEvery)
+		owes := func(want bool, when string) {
+			h.t.Helper()
+			h.shelf["a"].set(7, 1, uint64(time.Now().UnixNano()))
+			time.Sleep(2 * shipEvery)
+			h.same("b", h.shelf["a"].of(7), when)
+			h.shelf["b"].mu.Lock()
+			defer h.shelf["b"].mu.Unlock()
+			if got := len(h.shelf["b"].owed) > 0; got != want {
+				h.t.Errorf("%s: it owes: %t", when, got)
+			}
+		}
+		owes(false, "at first")
+		h.debits["b"].Take(7, time.Now().UnixNano(), asked(3))
+		owes(true, "before it tells")
+		h.debits["b"].cfg.Copied, h.debits["b"].cfg.Views = h.nodes["b"].Copied, NewViews(nil)
+		if _, err := h.debits["b"].cfg.Views.Learn(h.view); err != nil {
+			h.t.Fatal(err)
+		}
+		_, _, told := h.debits["b"].due(7)
+		owes(true, "while it tells")
+		if err := h.nodes["a"].Merge(Report{Partition: 7, Source: told.Source, Last: true}); err != nil {
+			h.t.Error(err)
+		}
+		owes(false, "when the home has it")
+	})
+}
+
+// A check that changed something is in one of the parcels that were cut at once, and before the first copy is whole in any.
+func TestADeputyCountsOnlyOnceItHasAllThatThereWas(t *testing.T) {
+	shipping(t, func(h *harbour) {
+		time.Sleep(4 * shipEvery)
+		a := h.nodes["a"]
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		l := a.lanes[tenant{"b", "1"}]
+		for _, c := range []struct {
+			Parcel
+			whole bool
+			acked uint64
+		}{
+			{Parcel{Number: 100}, true, 2},
+			{Parcel{Number: 101, even: true}, true, 101},
+			{Parcel{Number: 102, even: true}, false, 101},
+			{Parcel{Number: 103, Whole: true, even: true}, false, 103},
+		} {
+			c.Partition, c.Tenure = 7, 1
+			if !c.whole {
+				delete(l.whole, 7)
+			}
+			if c.Number == 100 {
+				a.held[7].acked = 2
+			}
+			if a.received(l, c.Parcel); a.held[7].acked != c.acked {
+				h.t.Errorf("parcel %d: %d is acknowledged, want %d", c.Number, a.held[7].acked, c.acked)
+			}
+		}
+	})
+}
+
+func TestADeputyThatDoesNotAcknowledgeIsToldOf(t *testing.T) {
+	shipping(t, func(h *harbour) {
+		time.Sleep(4 * shipEvery)
+		behind := func(want ...string) {
+			h.t.Helper()
+			if got := h.nodes["a"].Behind(); !slices.Equal(got, want) {
+				h.t.Errorf("behind: %v, want %v", got, want)
+			}
+		}
+		h.unreachable("b")
+		time.Sleep(2 * behindMost)
+		behind() // nothing is on its way
+		h.shelf["a"].set(7, 1, 1)
+		time.Sleep(behindMost / 2)
+		behind()
+		time.Sleep(behindMost)
+		behind("b")
+		h.nodes["a"].Adopt(owned(h.view, "a", "c", ""))
+		behind() // it is not deputy any more
+		h.nodes["a"].Adopt(owned(h.view, "a", "b", ""))
+		h.lock(func() { delete(h.cut, "b") })
+		time.Sleep(3 * shipAgainMax)
+		behind()
 	})
 }

@@ -39,11 +39,7 @@ func (r *Router) deputy(ctx context.Context, q policy.Request, partition uint16)
 // Deputise decides for another node that cannot reach the home: it asks the home, and if it does not reach it either it
 // decides by its copy. Its errors mean that nothing was decided here.
 func (r *Router) Deputise(ctx context.Context, q policy.Request, epoch uint64) (policy.Decision, error) {
-	p := r.cfg.Policy()
-	if p == nil {
-		return policy.Decision{}, fmt.Errorf("%w: this node has no policy yet", policy.ErrUnavailable)
-	}
-	account, err := p.Account(q)
+	_, account, err := r.account(&q)
 	if err != nil {
 		return policy.Decision{}, err
 	}

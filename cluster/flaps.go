@@ -17,6 +17,7 @@ const (
 // by itself lost nothing. It has at most a record for each member of the roster.
 type flaps struct {
 	of map[string]flap
+	v  *View // that was followed last
 }
 
 type flap struct {
@@ -27,7 +28,7 @@ type flap struct {
 	since  time.Time // how long so
 }
 
-// look notes who has lost its lease, and for how long the others are there. It returns who is held down since now.
+// look notes who has lost its lease, before a view says so. It returns who is held down since now.
 func (f *flaps) look(last *View, alive []Sighting, ended func(name, boot string) bool, at time.Time) (held []string) {
 	if last == nil {
 		return nil
@@ -42,16 +43,45 @@ func (f *flaps) look(last *View, alive []Sighting, ended func(name, boot string)
 			held = append(held, was.Name)
 		}
 	}
+	return held
+}
+
+// follow notes who has lost its lease as the views tell, whoever led, and for how long those that did are there. It forgets what
+// is of no use any more.
+func (f *flaps) follow(v *View, alive []Sighting, at time.Time) {
+	if v == nil {
+		return
+	}
+	if f.v != nil && f.v != v {
+		f.changed(v, at)
+	}
+	f.v = v
+	seen := make(map[string]string, len(alive))
+	for _, m := range alive {
+		seen[m.Name] = m.Boot
+	}
 	for name, r := range f.of {
-		if boot := seen[name].Boot; boot != r.seen {
+		if boot := seen[name]; boot != r.seen {
 			r.seen, r.since = boot, at
 			f.of[name] = r
 		}
-		if at.Sub(r.losses[0]) > flapWindow && !r.held(at) || last.Find(name) < 0 {
+		if at.Sub(r.losses[0]) > flapWindow && !r.held(at) || v.Find(name) < 0 {
 			delete(f.of, name)
 		}
 	}
-	return held
+}
+
+// changed notes who was steady, and in the next view is another process, or absent without having left.
+func (f *flaps) changed(v *View, at time.Time) {
+	for _, was := range f.v.Roster {
+		i := v.Find(was.Name)
+		if was.Standing != ring.Steady || i < 0 {
+			continue
+		}
+		if is := v.Roster[i]; is.Boot != was.Boot || is.Standing == ring.Absent && !is.Leaving {
+			f.lost(was, f.v.Epoch, at)
+		}
+	}
 }
 
 // lost notes a loss once, however often it is told of it before the view changes, and says whether the member is held down for it.

@@ -89,31 +89,36 @@ func TestFlapsAreForgotten(t *testing.T) {
 		v.Roster = append(v.Roster, Member{Name: fmt.Sprint("n", i), Boot: "1", Standing: ring.Steady})
 	}
 	ended := func(string, string) bool { return true }
-	f.look(v, nil, ended, at)
-	f.look(v, nil, ended, at.Add(time.Second)) // of the same view: no loss more
+	look := func(at time.Time) {
+		f.follow(v, nil, at)
+		f.look(v, nil, ended, at)
+		f.follow(v, nil, at)
+	}
+	look(at)
+	look(at.Add(time.Second)) // of the same view: no loss more
 	if len(f.of) != 1000 || !f.of["n7"].losses[1].IsZero() {
 		t.Errorf("%d records, losses %v", len(f.of), f.of["n7"].losses)
 	}
 	for i := range v.Roster {
 		v.Roster[i].Standing = ring.Absent
 	}
-	f.look(v, nil, ended, at.Add(flapWindow))
+	look(at.Add(flapWindow))
 	if len(f.of) != 1000 {
 		t.Errorf("%d records within the window", len(f.of))
 	}
-	f.look(v, nil, ended, at.Add(flapWindow+time.Second))
+	look(at.Add(flapWindow + time.Second))
 	if len(f.of) > 0 {
 		t.Errorf("%d records after the window", len(f.of))
 	}
 	v.Roster[0].Standing = ring.Leaving
-	f.look(v, nil, ended, at.Add(flapWindow+2*time.Second))
+	look(at.Add(flapWindow + 2*time.Second))
 	if len(f.of) > 0 {
 		t.Error("who leaves lost nothing")
 	}
 	v.Roster[0].Standing = ring.Steady
-	f.look(v, nil, ended, at.Add(flapWindow+2*time.Second))
+	look(at.Add(flapWindow + 2*time.Second))
 	v.Roster = v.Roster[1:]
-	f.look(v, nil, ended, at.Add(flapWindow+3*time.Second))
+	look(at.Add(flapWindow + 3*time.Second))
 	if len(f.of) > 0 {
 		t.Error("a record of a member that was removed")
 	}

@@ -100,6 +100,13 @@ func (g *fakeGroup) Remove(_ context.Context, server string) error {
 	return nil
 }
 
+func (g *fakeGroup) Yield(context.Context) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.note("yield")
+	return nil
+}
+
 // steward is the steward of node a over what a gossip shows.
 func (g *fakeGroup) steward(gossip *Gossip, leases Leases) *Steward {
 	g.began = time.Now()
@@ -200,6 +207,8 @@ func TestOnlyTheLeaderChangesTheView(t *testing.T) {
 type anyEnded struct{}
 
 func (anyEnded) Ended(string, string) bool     { return true }
+func (anyEnded) Asks(string, string) bool      { return true }
 func (anyEnded) Settled() bool                 { return true }
 func (anyEnded) Ready() []uint16               { return nil }
+func (anyEnded) Behind() []link                { return nil }
 func (anyEnded) Spread(context.Context, *View) {}

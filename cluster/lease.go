@@ -25,11 +25,19 @@ func DefaultLeaseTimes() LeaseTimes {
 	return LeaseTimes{Duration: 2 * time.Second, Renewal: 300 * time.Millisecond, Margin: 200 * time.Millisecond}
 }
 
+// Held is for how long after it asked must a node be taken to hold its lease.
+func (t LeaseTimes) Held() time.Duration { return t.Duration + t.Margin }
+
+// leaseMax bounds a lease: for so long would a lost node's accounts stay without a home.
+const leaseMax = time.Minute
+
 // Validate says what does not fit: a lease must outlast a change of the leader, or every such change costs all of them.
 func (t LeaseTimes) Validate(election time.Duration) error {
 	switch {
 	case t.Renewal < 10*time.Millisecond || t.Margin < t.Duration/20:
 		return fmt.Errorf("leases: renewal %v and margin %v: at least 10ms, and a twentieth of the duration %v", t.Renewal, t.Margin, t.Duration)
+	case t.Held() > leaseMax:
+		return fmt.Errorf("leases: duration %v and margin %v: at most %v together", t.Duration, t.Margin, leaseMax)
 	case t.Duration-t.Renewal < 3*election:
 		return fmt.Errorf("leases: duration %v less renewal %v: at least three times the election timeout %v", t.Duration, t.Renewal, election)
 	}
@@ -43,6 +51,10 @@ type Renewal struct {
 	Level              uint64        // of the newest grant it had
 	Released           bool          // it decides nothing any more, for good
 	Duration           time.Duration // for so long it goes by a grant
+	Margin             time.Duration // for so much longer must it be taken to
+	Heard              uint64        // answers to its renewals that the process has had, and one more; zero: it does not count them
+	Unreached          []string      // members that it watches and does not reach, at most watchMax
+	Behind             []string      // its deputies that have not acknowledged for too long
 	// Ready are the partitions that move away from it by this epoch, and that their next home has whole.
 	Ready []uint16
 }
@@ -67,6 +79,7 @@ type Lease struct {
 	mu    sync.Mutex
 	freed chan struct{} // closed when a grant arrives
 	level uint64        // of the newest grant
+	heard uint64        // answers to renewals
 	lost  uint64        // how often it ended before the next grant came
 	told  time.Time     // when a refusal was logged last
 	done  bool          // released
@@ -92,6 +105,7 @@ type LeaseConfig struct {
 	Gossip   *Gossip
 	Peers    Peers
 	Copies   *Copies
+	Reach    *Reach // nil: this node watches nobody
 	Logger   *slog.Logger
 }
 
@@ -207,7 +221,7 @@ func (l *Lease) Run(ctx context.Context) error {
 		}
 		pause = min(2*pause, l.cfg.Times.Renewal)
 		if hurry--; hurry < 0 && l.Whole() {
-			pause = l.cfg.Times.Renewal
+			pause = l.step()
 		}
 		t := time.NewTimer(pause)
 		select {
@@ -220,6 +234,13 @@ func (l *Lease) Run(ctx context.Context) error {
 		}
 		t.Stop()
 	}
+}
+
+// step is until all nodes renew next, at the same time as far as their clocks agree: so the leader asks the voters once for all.
+func (l *Lease) step() time.Duration {
+	every := l.cfg.Times.Renewal
+	now := l.cfg.Now()
+	return every - now.Sub(now.Truncate(every))
 }
 
 // Ask has the node ask at once, and some times more soon after, since its view changes.
@@ -240,6 +261,9 @@ func (l *Lease) renew(ctx context.Context) {
 		l.tell(sent, err)
 		return
 	}
+	l.mu.Lock()
+	l.heard++
+	l.mu.Unlock()
 	revision, _ := l.cfg.Policies.Revision()
 	if g.Level == 0 || g.Revision > revision || l.cfg.Views.Epoch() < g.Level {
 		return // what it lacks is on its way
@@ -286,12 +310,17 @@ func (l *Lease) take(g *grant) bool {
 
 func (l *Lease) renewal() Renewal {
 	epoch := l.cfg.Views.Epoch()
-	ready := l.cfg.Copies.Whole(epoch)
+	ready, behind := l.cfg.Copies.Whole(epoch), l.cfg.Copies.Behind()
+	var unreached []string
+	if l.cfg.Reach != nil {
+		unreached = l.cfg.Reach.Unreached()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return Renewal{
 		Name: l.cfg.Name, Boot: l.cfg.Boot, Server: l.cfg.Server, Epoch: epoch, Level: l.level, Released: l.done,
-		Duration: l.cfg.Times.Duration, Ready: ready,
+		Duration: l.cfg.Times.Duration, Margin: l.cfg.Times.Margin, Ready: ready, Heard: l.heard + 1, Unreached: unreached,
+		Behind: behind,
 	}
 }
 

@@ -116,6 +116,9 @@ func TestALeaseHoldsWithoutABreakWhileTheLeaderAnswers(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 			holds(t, l, true, "all the while")
 		}
+		if r := *leader.last.Load(); r.Heard < 30 || r.Heard > 45 || r.Margin != DefaultLeaseTimes().Margin || r.Duration != DefaultLeaseTimes().Duration {
+			t.Errorf("after ten seconds it says %+v", r)
+		}
 		leader.dead.Store(true)
 		time.Sleep(1300 * time.Millisecond)
 		holds(t, l, true, "a leader is missing for less than a lease lasts")
@@ -165,6 +168,8 @@ func TestLeaseTimesMustOutlastAnElection(t *testing.T) {
 		{LeaseTimes{Duration: 1700 * time.Millisecond, Renewal: 300 * time.Millisecond, Margin: 200 * time.Millisecond}, false},
 		{LeaseTimes{Duration: 4 * time.Second, Renewal: 300 * time.Millisecond, Margin: 100 * time.Millisecond}, false},
 		{LeaseTimes{Duration: 4 * time.Second, Renewal: time.Millisecond, Margin: 200 * time.Millisecond}, false},
+		{LeaseTimes{Duration: 57 * time.Second, Renewal: time.Second, Margin: 3 * time.Second}, true},
+		{LeaseTimes{Duration: 57 * time.Second, Renewal: time.Second, Margin: 4 * time.Second}, false},
 	} {
 		if err := c.times.Validate(500 * time.Millisecond); (err == nil) != c.good {
 			t.Errorf("%+v: %v", c.times, err)

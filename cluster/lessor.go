@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -48,6 +49,8 @@ type tenure struct {
 	level   uint64    // of the newest that it was granted now
 	over    bool      // it holds nothing any more, and will not again
 	ready   []uint16  // partitions that it can hand over by that epoch
+	behind  []string  // its deputies that do not acknowledge
+	fitness
 }
 
 // LessorConfig is what a Lessor needs.
@@ -61,6 +64,7 @@ type LessorConfig struct {
 	Policies Policies
 	Gossip   *Gossip
 	Peers    Peers
+	Gather   time.Duration // a round of the voters waits so long for others that renew at the same time
 }
 
 const (
@@ -74,16 +78,15 @@ func NewLessor(c LessorConfig) *Lessor {
 }
 
 // Renew grants a lease, or returns one of level zero when the node is none that the view names or does not go by a view
-// new enough. Its errors are NotLeaderError, ErrUnreachable when no majority of the voters answered, and policy.ErrInvalid when
-// the node would go by a lease for longer than this one waits for it.
+// new enough, or does not hear the answers, or cannot be reached by most. Its errors are NotLeaderError, ErrUnreachable when no
+// majority of the voters answered, and policy.ErrInvalid when the node would go by a lease for longer than any leader waits for.
 func (l *Lessor) Renew(ctx context.Context, r Renewal) (Grant, error) {
 	term, leading := l.cfg.Terms.Term()
 	if !leading {
 		return Grant{}, &NotLeaderError{}
 	}
-	if r.Duration > l.cfg.Times.Duration && !r.Released {
-		return Grant{}, fmt.Errorf("%w: a lease of %v is longer than the %v of the leader %s: give all nodes the same --lease-duration",
-			policy.ErrInvalid, r.Duration, l.cfg.Times.Duration, l.cfg.Name)
+	if held := r.Duration + r.Margin; held > leaseMax && !r.Released {
+		return Grant{}, fmt.Errorf("%w: a lease of %v is longer than the %v that a leader waits for", policy.ErrInvalid, held, leaseMax)
 	}
 	at := l.cfg.Now()
 	if !r.Released {
@@ -117,7 +120,7 @@ func (l *Lessor) grant(term uint64, r Renewal, at time.Time) (g Grant, rising <-
 	l.book(r, at, v)
 	k := tenant{r.Name, r.Boot}
 	t := l.tenant[k]
-	if v == nil || r.Epoch < v.Epoch || t.over || !v.names(k) {
+	if v == nil || r.Epoch < v.Epoch || t.over || t.shut || !v.names(k) {
 		return Grant{}, nil, nil
 	}
 	t.holds, t.level = true, l.level
@@ -152,11 +155,13 @@ func (l *Lessor) enter(term uint64) bool {
 func (l *Lessor) book(r Renewal, at time.Time, v *View) {
 	k := tenant{r.Name, r.Boot}
 	t := l.tenant[k]
-	if at.After(t.renewed) {
+	t.tell(r, at)
+	l.judge(k, &t, v)
+	if at.After(t.renewed) && !t.shut { // what is not granted ends no later for it
 		t.renewed = at
 	}
 	if r.Epoch >= t.epoch {
-		t.ready = r.Ready
+		t.ready, t.behind = r.Ready, r.Behind
 	}
 	t.epoch, t.holds, t.over = max(t.epoch, r.Epoch), t.holds || r.Level > 0, t.over || r.Released
 	l.tenant[k] = t
@@ -183,7 +188,7 @@ func (l *Lessor) rise(v *View) {
 		}
 	}
 	for _, m := range v.Roster {
-		if _, known := l.tenant[tenant{m.Name, m.Boot}]; !known && !l.first && !l.ended(tenure{}) {
+		if _, known := l.tenant[tenant{m.Name, m.Boot}]; !known && !l.first && !l.ended(told(m)) {
 			return // it may hold one of an earlier leader
 		}
 	}
@@ -204,7 +209,7 @@ func (l *Lessor) ended(t tenure) bool {
 	if t.renewed.After(last) {
 		last = t.renewed
 	}
-	return t.over || !l.cfg.Now().Before(last.Add(l.cfg.Times.Duration+l.cfg.Times.Margin))
+	return t.over || !l.cfg.Now().Before(last.Add(l.wait(t)))
 }
 
 // Ended says whether the lease of a process has surely ended, so that others may get what it was home of. Only a leader
@@ -219,7 +224,11 @@ func (l *Lessor) Ended(name, boot string) bool {
 	if !l.enter(term) {
 		return false
 	}
-	t, known := l.tenant[tenant{name, boot}]
+	k := tenant{name, boot}
+	t, known := l.tenant[k]
+	if !known {
+		t = l.unheardOf(k)
+	}
 	return !known && l.first || l.ended(t)
 }
 
@@ -239,7 +248,7 @@ func (l *Lessor) Left(name, boot string) (left time.Duration, known bool) {
 	if !asked || t.over || !t.holds {
 		return 0, asked
 	}
-	return max(0, t.renewed.Add(l.cfg.Times.Duration).Sub(l.cfg.Now())), true
+	return max(0, t.renewed.Add(cmp.Or(t.duration, l.cfg.Times.Duration)).Sub(l.cfg.Now())), true
 }
 
 // Settled says whether every node that the view names has a lease for all that it is given, or surely none. Only a leader
@@ -341,15 +350,19 @@ func (l *Lessor) confirm(ctx context.Context, term uint64) error {
 	defer func() { <-l.turn }()
 	l.mu.Lock()
 	mine := l.next == r
-	if mine {
-		l.next = nil
-	}
 	l.mu.Unlock()
-	if mine {
-		r.err = l.poll(term)
-		close(r.done)
+	if !mine {
+		return r.err // who had the turn before has closed it
 	}
-	return r.err // who had the turn before has closed it
+	if !wait(ctx, l.cfg.Gather) {
+		return fmt.Errorf("%w: the voters: %w", ErrUnreachable, ctx.Err()) // who waits for the same round takes the turn
+	}
+	l.mu.Lock()
+	l.next = nil
+	l.mu.Unlock()
+	r.err = l.poll(term)
+	close(r.done)
+	return r.err
 }
 
 // poll asks every voter whether it is still in the term; a majority must be.

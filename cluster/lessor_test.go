@@ -7,8 +7,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/weir-cluster/weir/policy"
 )
 
 // electorate is three voters, of which a leads; it is their terms, and how the others answer.
@@ -163,6 +161,25 @@ func TestARoundThatBeganBeforeARenewalDoesNotConfirmIt(t *testing.T) {
 	})
 }
 
+func TestNodesThatRenewTogetherShareARound(t *testing.T) {
+	held(t, func(c *court) {
+		c.cfg.Gather = 2 * time.Millisecond
+		var all sync.WaitGroup
+		for after, name := range []string{"a", "b", "c"} {
+			all.Go(func() {
+				time.Sleep(time.Duration(after) * 900 * time.Microsecond)
+				c.renew(name, "1", 1, 0, 1)
+			})
+		}
+		all.Wait()
+		c.now(func(e *electorate) {
+			if e.rounds != 1 {
+				c.t.Errorf("%d rounds", e.rounds)
+			}
+		})
+	})
+}
+
 func TestALeaseIsTakenToLastUntilItSurelyEnded(t *testing.T) {
 	held(t, func(c *court) {
 		c.ended("b", "1", true) // it never had one, and no leader was before
@@ -295,24 +312,6 @@ func TestANewLeaderTakesEveryNodeToHoldALease(t *testing.T) {
 		time.Sleep(surely)
 		c.ended("d", "1", true)
 		c.renew("a", "1", 3, 2, 3)
-	})
-}
-
-func TestALeaseLongerThanTheLeaderWaitsForIsRefused(t *testing.T) {
-	held(t, func(c *court) {
-		own := DefaultLeaseTimes().Duration
-		for _, r := range []struct {
-			duration time.Duration
-			released bool
-			good     bool
-		}{
-			{own, false, true}, {own - time.Second, false, true}, {0, false, true}, {own + time.Millisecond, false, false}, {2 * own, true, true},
-		} {
-			_, err := c.Renew(c.t.Context(), Renewal{Name: "b", Boot: "1", Server: "b/s", Epoch: 1, Duration: r.duration, Released: r.released})
-			if (err == nil) != r.good || err != nil && !errors.Is(err, policy.ErrInvalid) {
-				c.t.Errorf("%+v: %v", r, err)
-			}
-		}
 	})
 }
 

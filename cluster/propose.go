@@ -14,10 +14,34 @@ const proposeAgain = 20 * time.Millisecond
 // proposeOnce bounds one offer, so that a leader that hangs does not use up the caller's time.
 const proposeOnce = time.Second
 
-// Proposer carries commands to the leader, wherever it is, and goes on trying until its context ends. It is
+// askHere bounds how long this node's own replica is waited for that may answer a query, before the leader is asked.
+const askHere = 100 * time.Millisecond
+
+// Read says how new a state a query may be answered from. The zero value is linearizable: from one that has everything that was
+// answered before the query was asked. With either bound set, any replica answers that keeps to the bounds.
+type Read struct {
+	MaxStaleness time.Duration // the state lacks nothing older, as far as the nodes' clocks agree
+	MinIndex     uint64        // the state has at least this entry of the log
+}
+
+// AsOf is how new a state is that a query was answered from: it has everything up to the entry, and perhaps more.
+type AsOf struct {
+	Index, Term uint64
+	Wall        time.Time // of the entry
+}
+
+// Reader reads the machines of the Raft group on this node.
+type Reader interface {
+	// Query asks a machine. Its errors are NotLeaderError, from a node that cannot answer as asked while the leader could, and
+	// ErrNotApplied, when it cannot answer at all or ctx ended first.
+	Query(ctx context.Context, machine string, query []byte, read Read) ([]byte, AsOf, error)
+}
+
+// Proposer carries commands and queries to the leader, wherever it is, and goes on trying until their context ends. It is
 // safe for concurrent use.
 type Proposer struct {
 	Quorum Quorum
+	Reader Reader
 	Gossip *Gossip
 	Peers  Peers
 }
@@ -28,7 +52,7 @@ func (p *Proposer) For(machine string, repeat bool) *Proposal {
 	return &Proposal{proposer: p, machine: machine, repeat: repeat}
 }
 
-// Proposal proposes commands to one machine.
+// Proposal proposes commands to one machine, and asks it.
 type Proposal struct {
 	proposer *Proposer
 	machine  string
@@ -38,10 +62,22 @@ type Proposal struct {
 // Propose returns the machine's reply. Its errors are ErrNotApplied, when ctx ended before any leader took
 // the command, and ErrUnknown.
 func (p *Proposal) Propose(ctx context.Context, command []byte) ([]byte, error) {
+	var reply []byte
+	e := errand{
+		here: func(ctx context.Context) (err error) {
+			reply, err = p.proposer.Quorum.Propose(ctx, p.machine, command)
+			return err
+		},
+		there: func(ctx context.Context, to Peer) (err error) {
+			reply, err = to.Propose(ctx, p.machine, command)
+			return err
+		},
+		goOn: func(err error) bool { return errors.Is(err, ErrNotApplied) },
+	}
 	unknown := false
 	next := ""
 	for {
-		reply, err := p.proposer.once(ctx, p.machine, command, next)
+		err := p.proposer.once(ctx, e, next)
 		if err == nil {
 			return reply, nil
 		}
@@ -62,13 +98,57 @@ func (p *Proposal) Propose(ctx context.Context, command []byte) ([]byte, error) 
 	}
 }
 
-// once offers the command to one node: this one if it leads, else the hinted one, else the leader this node
+// Query returns the machine's answer: this node's, if its state is new enough for the read, else the leader's. Its error is
+// ErrUnreachable, when ctx ended before anybody could answer.
+func (p *Proposal) Query(ctx context.Context, query []byte, read Read) ([]byte, AsOf, error) {
+	var reply []byte
+	var as AsOf
+	e := errand{
+		here: func(ctx context.Context) (err error) {
+			reply, as, err = p.proposer.Reader.Query(ctx, p.machine, query, read)
+			return err
+		},
+		there: func(ctx context.Context, to Peer) (err error) {
+			reply, as, err = to.Query(ctx, p.machine, query, read)
+			return err
+		},
+		goOn: func(error) bool { return true }, // it changes nothing, whoever may have got it
+	}
+	if read != (Read{}) {
+		near, cancel := context.WithTimeout(ctx, askHere)
+		err := e.here(near)
+		cancel()
+		if err == nil {
+			return reply, as, nil
+		}
+	}
+	next := ""
+	for {
+		err := p.proposer.once(ctx, e, next)
+		if err == nil {
+			return reply, as, nil
+		}
+		next = leaderHint(err)
+		if !wait(ctx, proposeAgain) { // not %w: that a command was not applied says nothing of a query
+			return nil, AsOf{}, fmt.Errorf("%w: whoever can answer the query: %v", ErrUnreachable, err)
+		}
+	}
+}
+
+// errand is something that the leader is wanted for.
+type errand struct {
+	here  func(ctx context.Context) error
+	there func(ctx context.Context, to Peer) error
+	goOn  func(err error) bool // whether another may be asked after this error
+}
+
+// once takes an errand to one node: this one if it leads, else the hinted one, else the leader this node
 // knows, else the next member in turn.
-func (p *Proposer) once(ctx context.Context, machine string, command []byte, hint string) ([]byte, error) {
+func (p *Proposer) once(ctx context.Context, e errand, hint string) error {
 	ctx, cancel := context.WithTimeout(ctx, proposeOnce)
 	defer cancel()
 	if p.Quorum.Leading() {
-		return p.Quorum.Propose(ctx, machine, command)
+		return e.here(ctx)
 	}
 	name := hint
 	if leader, ok := p.Quorum.Leader(); name == "" && ok {
@@ -76,23 +156,19 @@ func (p *Proposer) once(ctx context.Context, machine string, command []byte, hin
 	}
 	self := p.Gossip.Self().Name
 	if m, ok := p.Gossip.Find(name); ok && name != self {
-		return p.Peers.Peer(m.Peer).Propose(ctx, machine, command)
+		return e.there(ctx, p.Peers.Peer(m.Peer))
 	}
 	err := error(&NotLeaderError{})
 	for _, m := range p.Gossip.Alive() {
 		if m.Name == self || !m.Voter {
 			continue
 		}
-		var reply []byte
-		reply, err = p.Peers.Peer(m.Peer).Propose(ctx, machine, command)
-		if err == nil || !errors.Is(err, ErrNotApplied) {
-			return reply, err
-		}
-		if leaderHint(err) != "" {
-			return nil, err
+		err = e.there(ctx, p.Peers.Peer(m.Peer))
+		if err == nil || !e.goOn(err) || leaderHint(err) != "" {
+			return err
 		}
 	}
-	return nil, err
+	return err
 }
 
 // wait pauses and says whether ctx still has time.

@@ -123,3 +123,74 @@ func TestALeaderThatHangsDoesNotUseUpTheTime(t *testing.T) {
 		}
 	})
 }
+
+// fakeReader is a node's own replica.
+type fakeReader struct {
+	answer func(ctx context.Context, read Read) error
+}
+
+func (r fakeReader) Query(ctx context.Context, _ string, _ []byte, read Read) ([]byte, AsOf, error) {
+	return []byte("a"), AsOf{Index: 1}, r.answer(ctx, read)
+}
+
+func (p scriptedPeer) Query(ctx context.Context, _ string, query []byte, _ Read) ([]byte, AsOf, error) {
+	s := p.script
+	s.asked = append(s.asked, p.name)
+	reply, err := s.answer(ctx, p.name, len(s.asked))
+	return append(reply, query...), AsOf{Index: 9}, err
+}
+
+// TestQueryIsAnsweredHereIfItMayBeAndElseByTheLeader: whatever goes wrong on the way, it is asked again, since it changes nothing.
+func TestQueryIsAnsweredHereIfItMayBeAndElseByTheLeader(t *testing.T) {
+	leads := func(name string) func(context.Context, string, int) ([]byte, error) {
+		return func(_ context.Context, asked string, offer int) ([]byte, error) {
+			switch {
+			case offer == 1:
+				return nil, ErrUnreachable
+			case asked != name:
+				return nil, &NotLeaderError{Leader: name}
+			}
+			return []byte(asked), nil
+		}
+	}
+	nobody := func(context.Context, string, int) ([]byte, error) { return nil, &NotLeaderError{} }
+	hangs := func(ctx context.Context, _ Read) error { <-ctx.Done(); return ErrNotApplied }
+	for _, row := range []struct {
+		name   string
+		read   Read
+		here   func(context.Context, Read) error
+		peers  func(context.Context, string, int) ([]byte, error)
+		leader string // as this node knows
+		want   string // the reply; empty: ErrUnreachable
+		asked  int    // peers, at most
+	}{
+		{"stale, and new enough here", Read{MaxStaleness: time.Second}, func(context.Context, Read) error { return nil }, nobody, "b", "a", 0},
+		{"stale, and too old here", Read{MaxStaleness: time.Second}, func(context.Context, Read) error { return &NotLeaderError{} }, leads("b"), "b", "b?", 2},
+		{"an entry that does not come", Read{MinIndex: 7}, hangs, leads("c"), "", "c?", 3},
+		{"linearizable", Read{}, func(context.Context, Read) error { return nil }, leads("c"), "b", "c?", 4},
+		{"one is out of reach and the next leads", Read{}, nil, func(_ context.Context, asked string, _ int) ([]byte, error) {
+			if asked == "b" {
+				return nil, ErrUnreachable
+			}
+			return []byte(asked), nil
+		}, "", "c?", 2},
+		{"nobody leads", Read{}, func(context.Context, Read) error { return nil }, nobody, "", "", 1000},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &scripted{answer: row.peers}
+			p := &Proposer{
+				Quorum: fakeQuorum{row.leader}, Reader: fakeReader{row.here}, Peers: s,
+				Gossip: known(sighted("a", "1"), sighted("b", "2"), sighted("c", "3")),
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			reply, as, err := p.For("m", true).Query(ctx, []byte("?"), row.read)
+			if string(reply) != row.want || len(s.asked) > row.asked || (err == nil) != (row.want != "") || (err == nil) != (as.Index > 0) {
+				t.Errorf("%s: %q as of %+v, %v, asked %d peers", row.name, reply, as, err, len(s.asked))
+			}
+			if err != nil && (!errors.Is(err, ErrUnreachable) || errors.Is(err, ErrNotApplied)) {
+				t.Errorf("%s: %v", row.name, err)
+			}
+		})
+	}
+}

@@ -71,11 +71,14 @@ func (c *Copies) take(a *Parcel) error {
 		return nil
 	}
 	if len(a.State) > 0 {
-		if err := c.cfg.State.Restore(a.Partition, a.State); err != nil {
+		err := c.cfg.Debits.Beside(a.Partition, a.Merged, func(owed [][]byte) error {
+			return c.cfg.State.Restore(a.Partition, a.State, owed)
+		})
+		if err != nil {
 			return err
 		}
 	}
-	h.tenure, h.number = a.Tenure, a.Number
+	h.tenure, h.number, h.merged = a.Tenure, a.Number, a.Merged
 	if a.Whole {
 		h.whole = a.Tenure
 	}

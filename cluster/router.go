@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-cluster/weir/policy"
@@ -46,31 +47,46 @@ type RouterConfig struct {
 	Lease      policy.Lease
 	Tenant     Tenant
 	Fallback   Fallback
+	Cancels    *Cancels
+	Source     uint64 // random: the ids of different processes must differ
 	// ForwardTimeout bounds the wait for another node. Past it the fallback decides.
 	ForwardTimeout time.Duration
 }
 
 // Router sends each check to the home of its account: here, or one hop away. It alone turns "could not
 // decide" into the policy's fallback. It is safe for concurrent use.
-type Router struct{ cfg RouterConfig }
+type Router struct {
+	cfg RouterConfig
+	ids atomic.Uint64 // the newest id of a check that was sent to another node
+}
 
 var _ policy.Checker = (*Router)(nil)
 
 // NewRouter returns a Router.
-func NewRouter(cfg RouterConfig) *Router { return &Router{cfg: cfg} }
+func NewRouter(cfg RouterConfig) *Router {
+	r := &Router{cfg: cfg}
+	r.ids.Store(cfg.Source)
+	return r
+}
 
 // Check decides a request that reached this node from outside the cluster.
 func (r *Router) Check(ctx context.Context, q policy.Request) (policy.Decision, error) {
 	return r.check(ctx, q, nil)
 }
 
-// check goes on from what asking the home brought, if that is not nil.
-func (r *Router) check(ctx context.Context, q policy.Request, asked error) (policy.Decision, error) {
+// account returns whom a request is decided for.
+func (r *Router) account(q *policy.Request) (*policy.Policy, policy.Account, error) {
 	p := r.cfg.Policy()
 	if p == nil {
-		return policy.Decision{}, fmt.Errorf("%w: this node has no policy yet", policy.ErrUnavailable)
+		return nil, policy.Account{}, fmt.Errorf("%w: this node has no policy yet", policy.ErrUnavailable)
 	}
-	account, err := p.Account(q)
+	account, err := p.Locate(q)
+	return p, account, err
+}
+
+// check goes on from what asking the home brought, if that is not nil.
+func (r *Router) check(ctx context.Context, q policy.Request, asked error) (policy.Decision, error) {
+	p, account, err := r.account(&q)
 	if err != nil {
 		return policy.Decision{}, err
 	}
@@ -82,26 +98,36 @@ func (r *Router) check(ctx context.Context, q policy.Request, asked error) (poli
 			if err := p.Validate(q); err != nil { // what cannot be encoded would break the stream of all others
 				return policy.Decision{}, err
 			}
+			if q.ID == 0 {
+				q.ID = r.ids.Add(1)
+			}
 			return to.Check(ctx, q, epoch)
 		})
 	if err == nil || !undecided(err) || errors.Is(ctx.Err(), context.Canceled) {
 		return d, err
 	}
-	if d, err := r.deputy(ctx, q, account.Partition); err == nil {
+	d, wrong := r.deputy(ctx, q, account.Partition)
+	if wrong == nil && d.Reason != policy.FallbackDeputy {
+		return d, nil // of the home, which knows the check by its id
+	}
+	if q.ID != 0 && (errors.Is(err, ErrUnreachable) || errors.Is(err, context.DeadlineExceeded)) { // it may decide yet
+		r.cfg.Cancels.Add(q.ID, account.Partition)
+	}
+	if wrong == nil {
 		return d, nil
 	}
 	return r.fallback(ctx, q)
 }
 
 // Forward has the home decide a request that this node is not home of, and returns at once; q is not used later on.
-// answer is called once, as by Peer.Forward. If that is with an error, Resume decides. left is how long the caller will
+// answer is called once, as by Peer.Forward. If that is with an error, Resume decides, told the ID. left is how long the caller will
 // wait. It reports false when the request cannot go this way: then nothing was done, and Check must be asked.
 func (r *Router) Forward(ctx context.Context, q *policy.Request, encoded string, left time.Duration, answer func(Carried, error)) bool {
 	p, v := r.cfg.Policy(), r.cfg.Views.Current()
 	if p == nil || v == nil {
 		return false
 	}
-	account, err := p.Account(*q)
+	account, err := p.Locate(q)
 	if err != nil {
 		return false
 	}
@@ -109,7 +135,7 @@ func (r *Router) Forward(ctx context.Context, q *policy.Request, encoded string,
 	if !ok || r.self(&home) {
 		return false
 	}
-	r.cfg.Peers.Peer(home.Peer).Forward(ctx, encoded, v.Epoch, min(inTime(left), r.cfg.ForwardTimeout), answer)
+	r.cfg.Peers.Peer(home.Peer).Forward(ctx, r.ids.Add(1), encoded, v.Epoch, min(inTime(left), r.cfg.ForwardTimeout), answer)
 	return true
 }
 
@@ -142,7 +168,7 @@ func (r *Router) try(q *policy.Request, v *View, d *policy.Decision) (decided bo
 	if p == nil {
 		return false, nil
 	}
-	account, err := p.Account(*q)
+	account, err := p.Locate(q)
 	if err != nil {
 		return true, err
 	}
@@ -181,11 +207,7 @@ func (r *Router) nodes(v *View) int {
 // Decide decides as home for another node, whose view is of the given epoch, or returns a NotHomeError. It
 // never forwards.
 func (r *Router) Decide(ctx context.Context, q policy.Request, epoch uint64) (policy.Decision, error) {
-	p := r.cfg.Policy()
-	if p == nil {
-		return policy.Decision{}, fmt.Errorf("%w: this node has no policy yet", policy.ErrUnavailable)
-	}
-	account, err := p.Account(q)
+	_, account, err := r.account(&q)
 	if err != nil {
 		return policy.Decision{}, err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -78,16 +80,56 @@ type fakePeer struct {
 	Peer
 	check  func(epoch uint64) (policy.Decision, error)
 	deputy func(ctx context.Context) (policy.Decision, error)
+	asked  *calls // nil: nobody asks
 }
 
-func (p fakePeer) Deputise(ctx context.Context, _ policy.Request, _ uint64) (policy.Decision, error) {
+// calls are by which ids a peer was asked.
+type calls struct {
+	mu                          sync.Mutex
+	checks, deputies, cancelled []uint64
+	down                        bool // it cannot be told to cancel
+}
+
+func (p fakePeer) Cancel(_ context.Context, ids []uint64) error {
+	if p.asked == nil {
+		return ErrUnreachable
+	}
+	p.asked.mu.Lock()
+	defer p.asked.mu.Unlock()
+	if p.asked.down {
+		return ErrUnreachable
+	}
+	p.asked.cancelled = append(p.asked.cancelled, ids...)
+	return nil
+}
+
+// undone returns the ids that were cancelled.
+func (c *calls) undone() []uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.cancelled)
+}
+
+func (c *calls) cut(down bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.down = down
+}
+
+func (p fakePeer) Deputise(ctx context.Context, q policy.Request, _ uint64) (policy.Decision, error) {
+	if p.asked != nil {
+		p.asked.deputies = append(p.asked.deputies, q.ID)
+	}
 	if p.deputy == nil {
 		return policy.Decision{}, ErrUnreachable
 	}
 	return p.deputy(ctx)
 }
 
-func (p fakePeer) Check(_ context.Context, _ policy.Request, epoch uint64) (policy.Decision, error) {
+func (p fakePeer) Check(_ context.Context, q policy.Request, epoch uint64) (policy.Decision, error) {
+	if p.asked != nil {
+		p.asked.checks = append(p.asked.checks, q.ID)
+	}
 	return p.check(epoch)
 }
 
@@ -125,7 +167,8 @@ func newRouted(t *testing.T, peers Peers, homeErr error) routed {
 	keeper := &Keeper{Views: views, Policies: noPolicies{}, Peers: peers, Logger: slog.New(slog.DiscardHandler)}
 	r := NewRouter(RouterConfig{
 		Name: "a", Boot: "1", Views: views, Keeper: keeper, Peers: peers, Policy: func() *policy.Policy { return p },
-		Home: fakeHome{homeErr}, Lease: lease, Tenant: tenant, Fallback: fallback, ForwardTimeout: time.Second,
+		Home: fakeHome{homeErr}, Lease: lease, Tenant: tenant, Fallback: fallback, ForwardTimeout: time.Second, Source: 100,
+		Cancels: NewCancels(CancelsConfig{Now: time.Now, Views: views, Peers: peers, Logger: slog.New(slog.DiscardHandler)}),
 	})
 	return routed{r, views, fallback, tenant, lease}
 }

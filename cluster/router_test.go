@@ -285,9 +285,9 @@ type forwarded struct {
 	err  error
 }
 
-func (p *forwarded) Forward(_ context.Context, encoded string, epoch uint64, wait time.Duration, answer func(Carried, error)) {
+func (p *forwarded) Forward(_ context.Context, id uint64, encoded string, epoch uint64, wait time.Duration, answer func(Carried, error)) {
 	p.said = append(p.said, fmt.Sprint(encoded, " ", epoch, " ", wait))
-	answer(Carried{Encoded: []byte("decision")}, p.err)
+	answer(Carried{ID: id, Encoded: []byte("decision")}, p.err)
 }
 
 type onePeer struct{ peer Peer }

@@ -16,6 +16,10 @@ type Parcel struct {
 	Whole     bool   // with it, all there is was sent
 	Last      bool   // the sender decides no more in this tenure
 	State     []byte // empty: nothing changed
+	// Merged names reports of deputies that are in what there is by now: a deputy adds no more to this state what it told by one.
+	Merged []uint64
+
+	even bool // with it, all that had changed when it was cut is on its way
 }
 
 // Shipment is what a node sends another at once.
@@ -40,6 +44,8 @@ const (
 	refusedWait   = 500 * time.Millisecond // until what was refused is offered again
 	parcelBytes   = 64                     // of a parcel beside its state, about
 	cutMost       = 4 << 20                // bytes that are cut at once
+	// behindMost is how long a deputy may acknowledge nothing that is on its way to it.
+	behindMost = time.Second
 )
 
 // lane is the way to one other process. Its queue and what it says of it are guarded by the mutex of Copies.
@@ -155,10 +161,10 @@ func (c *Copies) cutPartition(p uint16) (size int) {
 	}
 	for more := true; more && size < shipmentBytes; {
 		h.number++
-		a := Parcel{Partition: p, Tenure: h.tenure, Number: h.number, First: h.first}
+		a := Parcel{Partition: p, Tenure: h.tenure, Number: h.number, First: h.first, Merged: h.merged}
 		a.State, more = c.cfg.State.Changes(p, chunkBytes)
 		a.Whole = !h.sent && !more
-		a.Last = h.role == leaver && !more
+		a.Last, a.even = h.role == leaver && !more, !more
 		h.first, h.sent = false, h.sent || !more
 		size += len(a.State) + parcelBytes
 		for _, l := range to {
@@ -320,13 +326,13 @@ func (c *Copies) acknowledge(l *lane, s Shipment, r Receipt) {
 // received notes that a parcel arrived, and says whether the next home has all now.
 func (c *Copies) received(l *lane, a Parcel) (ready bool) {
 	h := &c.held[a.Partition]
-	if m, some := c.view.Deputy(a.Partition); some && tenantOf(m) == l.to {
-		h.acked = a.Number
-	}
 	if a.Whole {
 		l.whole[a.Partition] = a.Tenure
 		m, some := c.view.Next(a.Partition)
 		ready = some && tenantOf(m) == l.to
+	}
+	if m, some := c.view.Deputy(a.Partition); some && tenantOf(m) == l.to && a.even && l.whole[a.Partition] == a.Tenure {
+		h.acked = a.Number
 	}
 	if m, some := c.view.Home(a.Partition); a.Last && some && tenantOf(m) == l.to {
 		c.tally.HandedOver++
@@ -352,4 +358,26 @@ func (c *Copies) leave(p uint16) {
 		c.cfg.State.Drop(p)
 		*h = holding{}
 	}
+}
+
+// Behind returns the names of deputies of this node that have acknowledged nothing for a second, though something is on its way to
+// them.
+func (c *Copies) Behind() (names []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	late := make(map[tenant]bool)
+	for to, l := range c.lanes {
+		if len(l.queue) > 0 && c.cfg.Now().Sub(l.since) >= behindMost {
+			late[to] = true
+		}
+	}
+	for p := 0; p < len(c.held) && len(late) > 0; p++ {
+		m, some := c.view.Deputy(uint16(p))
+		if to := tenantOf(m); some && late[to] && c.held[p].role == home {
+			names = append(names, m.Name)
+			delete(late, to)
+		}
+	}
+	slices.Sort(names)
+	return names
 }

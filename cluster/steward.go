@@ -34,16 +34,22 @@ type Voters interface {
 	Stage(ctx context.Context, server, name string) error
 	Add(ctx context.Context, m Member) error
 	Remove(ctx context.Context, server string) error
+	// Yield has another voter lead. Only the leader can.
+	Yield(ctx context.Context) error
 }
 
 // Leases is what the steward must know of those that the nodes hold; a *Lessor is one.
 type Leases interface {
 	// Ended says whether the lease of a process has surely ended.
 	Ended(name, boot string) bool
+	// Asks says whether a process asks for its lease and may have it.
+	Asks(name, boot string) bool
 	// Settled says whether everybody has begun what the newest view gives it.
 	Settled() bool
 	// Ready returns the partitions of the newest view whose next home has copied all.
 	Ready() []uint16
+	// Behind returns the deputies that do not acknowledge what their homes ship.
+	Behind() []link
 	// Spread brings a new view to the nodes, and those it names the right to decide by it.
 	Spread(ctx context.Context, v *View)
 }
@@ -77,13 +83,16 @@ const (
 	remindEvery = 10 * time.Second
 )
 
-// office is what a steward remembers while its node leads; the next leader begins with nothing.
+// office is what a steward remembers while its node leads; the next leader begins with little more than what all nodes saw.
 type office struct {
 	at       time.Time     // of this look, by the ticker's monotone clock
 	up       time.Duration // how long this node runs
 	leading  time.Duration // how long it leads
+	flaps    flaps         // of the views too that were agreed on while others led
 	arrivals arrivals
-	flaps    flaps
+	lapses   lapses
+	yielded  time.Time // when it tried to have another lead
+	relief   relief
 	pace     pace
 	polls    polls
 }
@@ -103,11 +112,12 @@ func (s *Steward) Run(ctx context.Context) error {
 		o.up += stewardEvery
 		err := s.found(ctx)
 		s.say()
+		o.flaps.follow(s.Views.Current(), s.Gossip.Alive(), o.at)
 		if s.Quorum.Leading() {
 			o.leading += stewardEvery
 			err = errors.Join(err, s.plan(ctx, &o), s.enrol(ctx, &o))
 		} else {
-			o = office{up: o.up}
+			o = office{up: o.up, flaps: o.flaps}
 		}
 		if ctx.Err() == nil {
 			trouble.log(s.Logger, err)

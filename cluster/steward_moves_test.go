@@ -23,6 +23,8 @@ type tended struct {
 
 	mu      sync.Mutex
 	unended map[string]bool // whose lease goes on
+	silent  map[string]bool // who does not ask for its lease, or may not have it
+	behind  []link          // deputies that their homes call so
 	settled bool
 	ready   func(v *View) []uint16 // what homes say that the next home has
 	views   []*View                // agreed on, and when
@@ -34,6 +36,12 @@ func (c *tended) Ended(name, _ string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return !c.unended[name]
+}
+
+func (c *tended) Asks(name, _ string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.silent[name]
 }
 
 func (c *tended) Settled() bool {
@@ -49,6 +57,12 @@ func (c *tended) Ready() []uint16 {
 		return c.ready(v)
 	}
 	return nil
+}
+
+func (c *tended) Behind() []link {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.behind
 }
 
 // Spread notes a view; all that are seen go by it at once.
@@ -70,7 +84,7 @@ func tend(t *testing.T, body func(c *tended), alive ...Sighting) {
 	synctest.Test(t, func(t *testing.T) {
 		t.Helper()
 		group := &fakeGroup{leading: true, state: true, servers: map[string]string{"a": "a/s", "b": "b/s", "c": "c/s"}}
-		c := &tended{t: t, gossip: known(alive...), group: group, unended: make(map[string]bool), settled: true, ready: all, began: time.Now()}
+		c := &tended{t: t, gossip: known(alive...), group: group, unended: make(map[string]bool), silent: make(map[string]bool), settled: true, ready: all, began: time.Now()}
 		c.Steward = group.steward(c.gossip, c)
 		ctx, cancel := context.WithCancel(t.Context())
 		var over sync.WaitGroup

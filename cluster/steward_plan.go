@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -24,8 +25,12 @@ const (
 
 // plan brings the view in step with who is alive, and goes on with planned moves when it is.
 func (s *Steward) plan(ctx context.Context, o *office) error {
-	alive := s.Gossip.Alive()
 	last := s.Views.Current()
+	alive, deserted := o.lapses.look(last, s.Gossip.Alive(), s.Leases.Asks)
+	if deserted && (o.yielded.IsZero() || o.at.Sub(o.yielded) >= yieldEvery) {
+		o.yielded = o.at
+		return s.yield(ctx)
+	}
 	if last == nil && len(alive) < s.Gossip.Self().Expect && o.leading < foundWait {
 		return nil
 	}
@@ -45,16 +50,30 @@ func (s *Steward) plan(ctx context.Context, o *office) error {
 	}
 	switch due := o.arrivals.due(e.newcomers, o.at); {
 	case e.urgent || due:
-	case len(e.newcomers) > 0 || e.silent:
+	case len(e.newcomers) > 0:
 		return nil
 	default:
+		if done, err := s.relieve(ctx, o, e, last); done || err != nil || e.silent {
+			return err
+		}
 		return s.move(ctx, o, e)
 	}
-	next, err := e.planned(last, ring.Moves{Ready: s.Leases.Ready(), Batch: moveBatch})
+	next, err := s.planned(o, e, last, ring.Moves{Ready: s.Leases.Ready(), Batch: moveBatch})
 	if err != nil || next == nil {
 		return err
 	}
 	return s.commit(ctx, next)
+}
+
+// yield has another lead: this node is seen, and most do not ask it for their leases.
+func (s *Steward) yield(ctx context.Context) error {
+	s.Logger.Warn("most members that are seen do not ask this leader for their leases: another is to lead")
+	ctx, cancel := context.WithTimeout(ctx, actTimeout)
+	defer cancel()
+	if err := s.Voters.Yield(ctx); err != nil {
+		return fmt.Errorf("have another lead: %w", err)
+	}
+	return nil
 }
 
 // move goes on with planned moves, and begins new ones: only when all have begun what they were given.
@@ -63,7 +82,7 @@ func (s *Steward) move(ctx context.Context, o *office, e *entry) error {
 	if !s.Leases.Settled() || last.Epoch != o.pace.epoch || !o.pace.due(last, len(ready), known, o.at) {
 		return nil
 	}
-	next, err := e.planned(last, ring.Moves{Ready: ready, Batch: moveBatch, Balance: true})
+	next, err := s.planned(o, e, last, ring.Moves{Ready: ready, Batch: moveBatch, Balance: true})
 	if err != nil || next == nil {
 		return err
 	}

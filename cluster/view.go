@@ -24,6 +24,8 @@ type Member struct {
 	Voter   bool   `json:"v,omitempty"` // willing to vote in the Raft group
 	Leaving bool   `json:"l,omitempty"` // wants to own nothing any more
 	Weight  uint8  `json:"w,omitempty"` // its share of the partitions, compared with the others'; 0 counts as 1
+	// LeaseMS is for how many milliseconds after it asked for its lease the process must be taken to hold it; 0: it does not say.
+	LeaseMS uint32 `json:"ls,omitempty"`
 
 	// Standing is what the view says of the member; gossip does not set it. It is Absent, Steady, or Leaving while it is home of
 	// something still.

@@ -261,3 +261,23 @@ func TestOnlyANewerViewOfTheSameClusterIsLearnt(t *testing.T) {
 		}
 	}
 }
+
+// A check looks for its home in one table, which is published whole.
+func TestFindingTheHomeDoesNotAllocate(t *testing.T) {
+	s := NewViews(nil)
+	if _, err := s.Learn(grown(t, nil, sighted("a", "1"), sighted("b", "2"), sighted("c", "3"))); err != nil {
+		t.Fatal(err)
+	}
+	p := uint16(0)
+	if n := testing.AllocsPerRun(ring.Partitions, func() {
+		v := s.Current()
+		home, ok := v.Home(p)
+		deputy, second := v.Deputy(p)
+		if !ok || !second || home.Name == deputy.Name {
+			t.Fatal(home, deputy)
+		}
+		p = (p + 1) % ring.Partitions
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -169,7 +169,7 @@ func TestReturnBeforeItsDebitBarsTheDebit(t *testing.T) {
 	if again := d.debit("d", 4); again.Outcome != Returned || !again.Replayed || again.Index != r.Index {
 		t.Errorf("%+v", again)
 	}
-	_, err := d.Debit(t.Context(), Debit{Key: "d", Account: "a", Amount: 5})
+	_, err := d.Debit(t.Context(), Debit{Key: "d", Account: "a", Amount: 5, Overshoot: Deny})
 	wantError(t, err, ErrConflict)
 	d.balance(10)
 }
@@ -190,7 +190,7 @@ func TestReturnNamesADebitOfItsAccount(t *testing.T) {
 		_, err := d.Return(t.Context(), r)
 		wantError(t, err, ErrConflict)
 	}
-	_, err := d.Debit(t.Context(), Debit{Key: "barred", Account: "b", Amount: 1})
+	_, err := d.Debit(t.Context(), Debit{Key: "barred", Account: "b", Amount: 1, Overshoot: Deny})
 	wantError(t, err, ErrConflict)
 	if r := d.giveBack("r", "too much", 0); r.Amount != 0 {
 		t.Errorf("returned %d that was never taken", r.Amount)
@@ -217,4 +217,142 @@ func TestGrantsExpireInLogTime(t *testing.T) {
 	if got := d.movements(); !slices.Equal(got, want) {
 		t.Errorf("entries are %q, want %q", got, want)
 	}
+}
+
+// A receipt proves that what pays first had no more (C1), and a refusal says what there was (C2).
+func TestReceiptProvesThatEarlierLayersWereEmpty(t *testing.T) {
+	d := newDesk(t, DefaultConfig())
+	d.open(10)
+	d.grant(Grant{Grant: "i", Amount: 5})
+	d.grant(Grant{Grant: "p", Kind: Promo, Amount: 6})
+	d.grant(Grant{Grant: "only x", Kind: Promo, Amount: 50, AppliesTo: []Label{{"model", "x"}}})
+	d.grant(Grant{Grant: "c", Kind: Credit, Amount: 7})
+	r := d.debit("d", 13)
+	if r.Had != [KindCount]Credits{5, 6, 7, 10} || partsText(r.Parts) != "i:5 p:6 c:2" {
+		t.Errorf("%+v", r)
+	}
+	for i, p := range r.Parts[1:] {
+		if earlier := r.Parts[i]; r.Had[earlier.Kind] != earlier.Amount {
+			t.Errorf("%s was burned while %s had more", p.Kind, earlier.Kind)
+		}
+	}
+	if r := d.debit("e", 16); r.Outcome != Insufficient || r.Had != [KindCount]Credits{0, 0, 5, 10} {
+		t.Errorf("%+v", r)
+	}
+	x, err := d.Debit(t.Context(), Debit{Key: "f", Account: "a", Amount: 51, Attributes: []Label{{"model", "x"}}})
+	if err != nil || partsText(x.Parts) != "only x:50 c:1" {
+		t.Errorf("%+v, %v", x, err)
+	}
+}
+
+func TestOvershootIsForgivenDeniedOrOwed(t *testing.T) {
+	for _, row := range []struct {
+		overshoot Overshoot
+		order     []Kind
+		want      string
+		amount    Credits
+		forgiven  Credits
+	}{
+		{Cap, nil, "i:5", 5, 95},
+		{Cap, []Kind{Included, Overdraft}, "i:5", 5, 95},
+		{Cap, []Kind{Promo}, "", 0, 100},
+		{Overdraw, nil, "i:5 overdraft:10", 15, 85},
+		{Overdraw, []Kind{Overdraft, Included}, "overdraft:10 i:5", 15, 85},
+		{Deny, nil, "", 0, 0},
+	} {
+		d := newDesk(t, DefaultConfig())
+		d.open(10)
+		d.grant(Grant{Grant: "i", Amount: 5})
+		r, err := d.Debit(t.Context(), Debit{Key: "d", Account: "a", Amount: 100, Order: row.order, Overshoot: row.overshoot})
+		if err != nil || partsText(r.Parts) != row.want || r.Amount != row.amount || r.Forgiven != row.forgiven {
+			t.Errorf("%s: %+v, %v", row.overshoot, r, err)
+		}
+		if a := d.account(); a.Forgiven != row.forgiven || a.WrittenOff != 0 {
+			t.Errorf("%+v", a)
+		}
+	}
+}
+
+func TestAdjustmentsWriteDebtsOff(t *testing.T) {
+	d := newDesk(t, DefaultConfig())
+	d.open(10)
+	d.debit("d", 8)
+	ctx := t.Context()
+	_, err := d.Adjust(ctx, Adjust{Key: "j", Account: "a", Kind: Overdraft, Amount: 9, Memo: "goodwill"})
+	wantError(t, err, ErrConflict)
+	if r := d.done(d.Adjust(ctx, Adjust{Key: "j", Account: "a", Kind: Overdraft, Amount: 6, Memo: "goodwill"})); r.BalanceAfter != -2 {
+		t.Errorf("%+v", r)
+	}
+	if a := d.account(); a.WrittenOff != 6 || a.Forgiven != 0 {
+		t.Errorf("%+v", a)
+	}
+	d.done(d.Adjust(ctx, Adjust{Key: "k", Account: "a", Kind: Promo, Amount: 5, Memo: "gift"}))
+	wantParts(t, d.done(d.Adjust(ctx, Adjust{Key: "l", Account: "a", Kind: Promo, Amount: -3, Memo: "too much"})), "k:3")
+	if r, err := d.Adjust(ctx, Adjust{Key: "m", Account: "a", Kind: Promo, Amount: -3, Memo: "too much"}); err != nil || r.Outcome != Insufficient {
+		t.Errorf("%+v, %v", r, err)
+	}
+	for _, bad := range []Adjust{
+		{Key: "n", Account: "a", Kind: Promo, Amount: 1}, {Key: "n", Account: "a", Kind: Promo, Memo: "m"},
+		{Key: "n", Account: "a", Kind: Overdraft, Amount: -1, Memo: "m"},
+	} {
+		_, err := d.Adjust(ctx, bad)
+		wantError(t, err, ErrInvalid)
+	}
+	limit := Credits(1)
+	_, err = d.Update(ctx, UpdateAccount{Key: "u", Account: "a", Overdraft: &limit})
+	wantError(t, err, ErrConflict) // owes 2
+}
+
+// The order in which credit burns is total: no two grants are equal in it, however alike they are (C5).
+func TestBurnOrderIsTotal(t *testing.T) {
+	d := newDesk(t, DefaultConfig())
+	d.open(0)
+	later := d.at.Wall.Add(time.Hour)
+	for i := range 20 {
+		g := Grant{Grant: string(rune('a' + i)), Amount: 1, Priority: uint8(i % 2), Kind: Kind(i % 3)}
+		if i%4 == 0 {
+			g.Expires = later
+		}
+		d.grant(g)
+	}
+	slot, _ := d.m.accounts.find("a")
+	var a account
+	a.must(d.m.accounts.at(slot))
+	for i := range a.grants {
+		for j := range a.grants {
+			if x, y := burnOrder(a.grants[i], a.grants[j]), burnOrder(a.grants[j], a.grants[i]); x != -y || (x == 0) != (i == j) || (x < 0) != (i < j) {
+				t.Errorf("grants %q and %q compare %d", a.grants[i].id, a.grants[j].id, x)
+			}
+		}
+	}
+}
+
+// What is held of a voided grant goes on being held; released or refunded, it is voided too.
+func TestVoidedGrantTakesNothingBack(t *testing.T) {
+	d := newDesk(t, DefaultConfig())
+	d.open(0)
+	d.grant(Grant{Grant: "i", Amount: 10})
+	ctx := t.Context()
+	d.done(d.Authorize(ctx, Authorize{Key: "h", Account: "a", Amount: 6, TTL: time.Hour}))
+	d.debit("d", 1)
+	if r := d.done(d.Void(ctx, VoidGrant{Key: "v", Account: "a", Grant: "i"})); r.Amount != 3 || r.BalanceAfter != 0 {
+		t.Errorf("%+v", r)
+	}
+	if r := d.done(d.Void(ctx, VoidGrant{Key: "v again", Account: "a", Grant: "i"})); r.Amount != 0 {
+		t.Errorf("%+v", r)
+	}
+	d.done(d.Capture(ctx, Capture{Key: "c", Hold: "h", Amount: 2}))
+	if r := d.done(d.Release(ctx, Release{Key: "r", Hold: "h"})); r.Amount != 4 || r.Expired != 4 || r.BalanceAfter != 0 {
+		t.Errorf("%+v", r)
+	}
+	for _, charge := range []string{"h", "d"} {
+		if r := d.done(d.Refund(ctx, Refund{Key: "f " + charge, Charge: charge})); r.Expired != r.Amount || r.Amount == 0 || r.BalanceAfter != 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+	if a := d.account(); a.Books[Voided] != 10 || !a.Grants[0].Voided {
+		t.Errorf("%+v", a)
+	}
+	_, err := d.Void(ctx, VoidGrant{Key: "w", Account: "a", Grant: "none"})
+	wantError(t, err, ErrNoGrant)
 }

@@ -1,10 +1,13 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -19,18 +22,29 @@ type desk struct {
 	*Ledger
 	t    testing.TB
 	m    *Machine
+	log  *memory
 	at   Stamp
-	lost bool // the next replies are lost after they were applied
+	mu   sync.Mutex // one command at a time
+	lost bool       // the next replies are lost after they were applied
 }
 
 func newDesk(t testing.TB, c Config) *desk {
-	d := &desk{t: t, m: NewMachine(c), at: Stamp{Term: 1, Index: 1, Wall: time.Unix(dawn, 0).UTC()}}
+	kept := &memory{}
+	if c.Journal == nil {
+		c.Journal = kept
+	}
+	d := &desk{t: t, m: NewMachine(c), log: kept, at: Stamp{Term: 1, Index: 1, Wall: time.Unix(dawn, 0).UTC()}}
 	d.Ledger = New(d)
 	return d
 }
 
 func (d *desk) Propose(_ context.Context, command []byte) ([]byte, error) {
-	reply := d.m.Apply(d.at, command)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	reply, err := d.m.Apply(d.at, command)
+	if err != nil {
+		return nil, err
+	}
 	d.at.Index++
 	if d.lost {
 		return nil, errLost
@@ -38,7 +52,70 @@ func (d *desk) Propose(_ context.Context, command []byte) ([]byte, error) {
 	return reply, nil
 }
 
-func (d *desk) pass(after time.Duration) { d.at.Wall = d.at.Wall.Add(after) }
+// pass lets both clocks go on; only that of the wall can go back.
+func (d *desk) pass(after time.Duration) {
+	d.at.Wall = d.at.Wall.Add(after)
+	d.at.Elapsed += max(after, 0)
+}
+
+// apply applies a command that must not stop the replica.
+func (d *desk) apply(c command) []byte {
+	d.t.Helper()
+	reply, err := d.m.Apply(d.at, encodeCommand(c))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return reply
+}
+
+// memory is a journal that is nowhere but here.
+type memory struct {
+	mu     sync.Mutex
+	events [][]byte
+	synced int
+	fail   error // what every call returns
+}
+
+func (m *memory) Append(seq uint64, event []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch n := uint64(len(m.events)); {
+	case m.fail != nil:
+		return m.fail
+	case seq > n+1 || seq == 0:
+		return fmt.Errorf("event %d after %d", seq, n)
+	case seq <= n && !bytes.Equal(m.events[seq-1], event):
+		return fmt.Errorf("event %d differs", seq)
+	case seq == n+1:
+		m.events = append(m.events, bytes.Clone(event))
+	}
+	return nil
+}
+
+func (m *memory) Read(seq uint64) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if seq == 0 || seq > uint64(len(m.events)) || m.events[seq-1] == nil {
+		return nil, fmt.Errorf("%w: %d", ErrGone, seq)
+	}
+	return m.events[seq-1], m.fail
+}
+
+// all iterates over the events.
+func (m *memory) all() iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for _, event := range m.events {
+			if !yield(event, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (m *memory) Sync() error {
+	m.synced++
+	return m.fail
+}
 
 // open opens account a with consent to paid credit.
 func (d *desk) open(overdraft Credits) {
@@ -57,7 +134,7 @@ func (d *desk) grant(g Grant) Receipt {
 
 func (d *desk) debit(key string, amount Credits, order ...Kind) Receipt {
 	d.t.Helper()
-	r, err := d.Debit(d.t.Context(), Debit{Key: key, Account: "a", Amount: amount, Order: order})
+	r, err := d.Debit(d.t.Context(), Debit{Key: key, Account: "a", Amount: amount, Order: order, Overshoot: Deny})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -93,9 +170,10 @@ func (d *desk) balance(want Credits) {
 	}
 }
 
-// movements lists the account's entries, such as "debit g1-5 spent+5".
+// movements lists the account's events with what is due booked, such as "debit g1-5 spent+5".
 func (d *desk) movements() []string {
 	d.t.Helper()
+	d.apply(&readAccount{"a"})
 	entries, err := d.Entries(d.t.Context(), "a", 0, EntriesMax)
 	if err != nil {
 		d.t.Fatal(err)

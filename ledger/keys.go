@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -25,86 +26,134 @@ func hourOf(nanos int64) int64 { return nanos / int64(time.Hour) }
 // forgotten tells whether what was remembered in an hour counts no more; whether it was dropped already does not matter.
 func forgotten(hour, now int64) bool { return now-hour > hoursKept }
 
-type digest [16]byte
-
 // record is what is remembered of a key.
 type record struct {
 	key      string
 	op       op
 	account  string
-	intent   digest  // of the client's command; never of what the state made of it
-	reply    []byte  // the first one; nil bars the key of a debit whose return came first
+	intent   digest
+	attempts uint64  // how often it came; 0 if that was not counted yet
 	returned Credits // of a debit: how much of its parts was given back, counted from the last
+	reply    string  // the first one; empty bars the key of a debit whose return came first
 
-	hour  int64
-	at    int // its place in the hour's records
-	epoch uint64
+	at    place // where it was found
+	found bool
+}
+
+func (r *record) wire(c *coder) {
+	c.text(&r.key, KeyMax)
+	c.word((*uint8)(&r.op), uint8(opCount))
+	c.text(&r.account, AccountMax)
+	c.fixed(r.intent[:])
+	c.uint(&r.attempts)
+	c.credits(&r.returned)
+	c.bytes(&r.reply)
+}
+
+func readRecord(text string) (record, error) {
+	var r record
+	c := reader(text)
+	r.wire(&c)
+	return r, c.end()
+}
+
+func (r *record) barred() bool { return r.reply == "" }
+
+// place is where a key's record stands: its hour, and where in that.
+type place struct {
+	hour int32
+	slot uint32
 }
 
 type generation struct {
 	hour    int64
-	records []*record
+	records pages
 }
 
 // keys is the idempotency table.
 type keys struct {
-	byKey       map[string]*record // the newest record of each key
-	generations []generation       // oldest first
-	count       int                // of all records, forgotten ones too until they are dropped
+	ids         index[place] // of the newest record of each key
+	generations []generation // oldest first
+	count       int          // of all records, forgotten ones too until they are dropped
+	sum         sum
 }
 
-// find returns the record of a key that is not forgotten, or nil.
-func (k *keys) find(key string, hour int64) *record {
-	if r := k.byKey[key]; r != nil && !forgotten(r.hour, hour) {
-		return r
+func newKeys() *keys {
+	k := &keys{}
+	k.ids = newIndex(func(at place) string { return idOf(k.generation(at.hour).records.at(at.slot)) })
+	return k
+}
+
+// find reads the record of a key that is not forgotten.
+func (k *keys) find(key string, hour int64) (r record, ok bool) {
+	at, ok := k.ids.find(key)
+	if !ok || forgotten(int64(at.hour), hour) {
+		return record{}, false
 	}
-	return nil
+	r, err := readRecord(k.generation(at.hour).records.at(at.slot))
+	if err != nil {
+		panic("ledger: a key's own record: " + err.Error())
+	}
+	r.at, r.found = at, true
+	return r, true
 }
 
-// add remembers r, which is of the newest hour.
-func (k *keys) add(r *record) {
+func (k *keys) generation(hour int32) *generation {
+	i, _ := slices.BinarySearchFunc(k.generations, int64(hour), func(g generation, h int64) int { return cmp.Compare(g.hour, h) })
+	return &k.generations[i]
+}
+
+// add remembers a key; the hour is not before that of any other.
+func (k *keys) add(hour int64, record string) {
 	n := len(k.generations)
-	if n == 0 || k.generations[n-1].hour < r.hour {
-		k.generations = append(k.generations, generation{hour: r.hour})
+	if n == 0 || k.generations[n-1].hour < hour {
+		k.generations = append(k.generations, generation{hour: hour})
 		n++
 	}
-	g := &k.generations[n-1]
-	r.at = len(g.records)
-	g.records = append(g.records, r)
-	k.byKey[r.key] = r
+	slot := k.generations[n-1].records.push(record)
+	k.ids.set(idOf(record), place{int32(hour), slot})
+	k.sum.add(sumKeys, record)
 	k.count++
 }
 
-// own returns r, or the copy that takes its place, ready to be changed.
-func (k *keys) own(r *record, epoch uint64) *record {
-	if r.epoch == epoch {
-		return r
-	}
-	c := *r
-	c.epoch = epoch
-	i, _ := slices.BinarySearchFunc(k.generations, r.hour, func(g generation, h int64) int { return int(g.hour - h) })
-	k.generations[i].records[r.at] = &c
-	k.byKey[r.key] = &c
-	return &c
+// replace puts another record of the same key into its place.
+func (k *keys) replace(at place, record string) {
+	records := &k.generation(at.hour).records
+	k.sum.remove(sumKeys, records.at(at.slot))
+	records.set(at.slot, record)
+	k.sum.add(sumKeys, record)
+}
+
+// due tells whether drop has something to do.
+func (k *keys) due(hour int64) bool {
+	return len(k.generations) > 0 && forgotten(k.generations[0].hour, hour)
 }
 
 // drop removes up to limit forgotten records. It starts at the end of an hour, so that places stay valid.
 func (k *keys) drop(hour int64, limit int) {
-	for limit > 0 && len(k.generations) > 0 && forgotten(k.generations[0].hour, hour) {
+	for limit > 0 && k.due(hour) {
 		g := &k.generations[0]
-		for ; limit > 0 && len(g.records) > 0; limit-- {
-			last := len(g.records) - 1
-			if r := g.records[last]; k.byKey[r.key] == r {
-				delete(k.byKey, r.key)
-			}
-			g.records[last] = nil
-			g.records = g.records[:last]
+		for ; limit > 0 && g.records.size > 0; limit-- {
+			slot := uint32(g.records.size - 1)
+			text := g.records.at(slot)
+			k.ids.remove(idOf(text), place{int32(g.hour), slot})
+			k.sum.remove(sumKeys, text)
+			g.records.pop()
 			k.count--
 		}
-		if len(g.records) == 0 {
+		if g.records.size == 0 {
 			k.generations = slices.Delete(k.generations, 0, 1)
 		}
 	}
+}
+
+// freeze returns the generations as they are now.
+func (k *keys) freeze() []generation {
+	frozen := make([]generation, len(k.generations))
+	for i := range k.generations {
+		frozen[i] = generation{k.generations[i].hour, k.generations[i].records.freeze()}
+	}
+	return frozen
 }
 
 // checkAge refuses a key whose own time says that it may have been used and forgotten, or could be used again

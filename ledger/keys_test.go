@@ -43,7 +43,8 @@ func TestRepeatedKeyGetsTheFirstReceipt(t *testing.T) {
 	d.at.Term++
 	for _, want := range []Receipt{first, refused} {
 		again := d.debit(map[Outcome]string{Done: "d", Insufficient: "more"}[want.Outcome], 7)
-		if want.Replayed = true; !reflect.DeepEqual(again, want) {
+		want.Replayed, want.Attempts = true, 2
+		if !reflect.DeepEqual(again, want) {
 			t.Errorf("got %+v, want %+v", again, want)
 		}
 	}
@@ -55,7 +56,7 @@ func TestRepliesLostOnTheWayAreRepeatedNotRedone(t *testing.T) {
 	d.open(0)
 	d.grant(Grant{Grant: "i", Amount: 10})
 	d.lost = true
-	_, err := d.Debit(t.Context(), Debit{Key: "d", Account: "a", Amount: 7})
+	_, err := d.Debit(t.Context(), Debit{Key: "d", Account: "a", Amount: 7, Overshoot: Deny})
 	wantError(t, err, errLost)
 	if want := `debit with key "d" on account "a": leadership lost`; err.Error() != want {
 		t.Errorf("error reads %q, want %q", err, want)
@@ -122,7 +123,7 @@ func TestKeysCountForADayOfLogTime(t *testing.T) {
 			key := row.key(d.at.Wall)
 			d.debit(key, 1)
 			d.pass(row.after)
-			r, err := d.Debit(t.Context(), Debit{Key: key, Account: "a", Amount: 1})
+			r, err := d.Debit(t.Context(), Debit{Key: key, Account: "a", Amount: 1, Overshoot: Deny})
 			if wantError(t, err, row.want); r.Replayed != row.replayed {
 				t.Errorf("%+v", r)
 			}
@@ -138,7 +139,7 @@ func TestKeyFromTheFutureIsRefused(t *testing.T) {
 	d.open(0)
 	d.grant(Grant{Grant: "i", Amount: 10})
 	key := uuidAt(d.at.Wall.Add(keySkew + time.Millisecond))
-	_, err := d.Debit(t.Context(), Debit{Key: key, Account: "a", Amount: 1})
+	_, err := d.Debit(t.Context(), Debit{Key: key, Account: "a", Amount: 1, Overshoot: Deny})
 	wantError(t, err, ErrInvalid)
 
 	// The last key that is taken, arriving in the first moment of an hour: known until it is too old.
@@ -150,7 +151,7 @@ func TestKeyFromTheFutureIsRefused(t *testing.T) {
 		t.Errorf("charged twice: %+v", r)
 	}
 	d.pass(time.Millisecond)
-	_, err = d.Debit(t.Context(), Debit{Key: key, Account: "a", Amount: 1})
+	_, err = d.Debit(t.Context(), Debit{Key: key, Account: "a", Amount: 1, Overshoot: Deny})
 	wantError(t, err, ErrTooOld)
 }
 
@@ -169,7 +170,7 @@ func TestFullTableRefusesNewKeysOnly(t *testing.T) {
 	d.grant(Grant{Grant: "i", Amount: 10})
 	d.debit("d", 1)
 	d.debit("e", 1)
-	_, err := d.Debit(t.Context(), Debit{Key: "f", Account: "a", Amount: 1})
+	_, err := d.Debit(t.Context(), Debit{Key: "f", Account: "a", Amount: 1, Overshoot: Deny})
 	wantError(t, err, ErrFull)
 	if r := d.debit("d", 1); !r.Replayed || d.m.Keys() != 4 {
 		t.Errorf("%+v with %d keys", r, d.m.Keys())

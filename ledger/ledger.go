@@ -1,6 +1,6 @@
 // Package ledger keeps who has how many credits, exactly.
 //
-// Machine is the state: accounts, dated grants, double entry, and the memory of idempotency keys, driven by
+// Machine is the state: accounts, dated grants, holds, double entry, and the memory of idempotency keys, driven by
 // a log of stamped commands and by nothing else. Ledger is the front that callers use: it makes commands,
 // has a Proposer put them into the log, and reads the replies. DESIGN.md says why it is made this way.
 package ledger
@@ -8,8 +8,7 @@ package ledger
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
+	"time"
 )
 
 // Proposer puts a command into the log and returns what Machine.Apply answered. An error means that the
@@ -18,78 +17,199 @@ type Proposer interface {
 	Propose(ctx context.Context, command []byte) (reply []byte, err error)
 }
 
+// Read says how fresh an answer must be. The zero value is linearizable: it has everything that was answered before it
+// began.
+type Read struct {
+	MaxStaleness time.Duration // more than 0: any replica that is at most this far behind may answer
+	MinIndex     uint64        // of the log: what answers has at least applied this
+}
+
+// Querier has a Machine's Query answer, as fresh as asked for. It is safe for concurrent use.
+type Querier interface {
+	Query(ctx context.Context, query []byte, r Read) (reply []byte, err error)
+}
+
 // Ledger is the credit ledger as callers see it. It is safe for concurrent use and holds no state.
 //
 // Its methods return the errors of this package when the command was refused, and those of the Proposer,
 // wrapped, when the outcome may be unknown. Repeating a command with its key is always safe within a day: it
-// is done once, and each answer is the first one. A debit that does not fit is no error but an Outcome.
+// is done once, and each answer is the first one. What the state of an account or hold does not allow is no error but an
+// Outcome.
 type Ledger struct {
 	proposer Proposer
+	querier  Querier
 }
 
-// New returns a ledger that proposes its commands to p.
-func New(p Proposer) *Ledger { return &Ledger{proposer: p} }
+// New returns a ledger that proposes its commands to p, and reads through the log.
+func New(p Proposer) *Ledger { return &Ledger{proposer: p, querier: throughLog{p}} }
+
+// NewReading returns a ledger that proposes its commands to p and reads from q.
+func NewReading(p Proposer, q Querier) *Ledger { return &Ledger{proposer: p, querier: q} }
+
+// throughLog makes commands of queries: linearizable, for the price of a place in the log.
+type throughLog struct{ Proposer }
+
+func (t throughLog) Query(ctx context.Context, query []byte, _ Read) ([]byte, error) {
+	return t.Propose(ctx, encodeCommand(&ask{string(query)}))
+}
 
 // Open opens an account.
 func (l *Ledger) Open(ctx context.Context, o OpenAccount) (Receipt, error) {
-	o.Labels = slices.Clone(o.Labels)
-	slices.SortFunc(o.Labels, func(a, b Label) int { return strings.Compare(a.Name, b.Name) })
-	return l.submit(ctx, &o)
+	o.Labels = inOrder(o.Labels)
+	return l.submit(ctx, &o, "account", o.Account)
 }
 
-// Grant gives an account credits.
-func (l *Ledger) Grant(ctx context.Context, g Grant) (Receipt, error) { return l.submit(ctx, &g) }
+// Update changes what is named of an account.
+func (l *Ledger) Update(ctx context.Context, u UpdateAccount) (Receipt, error) {
+	u.Labels = inOrder(u.Labels)
+	return l.submit(ctx, &u, "account", u.Account)
+}
+
+// Grant gives an account credits, once or every period.
+func (l *Ledger) Grant(ctx context.Context, g Grant) (Receipt, error) {
+	g.AppliesTo = inOrder(g.AppliesTo)
+	return l.submit(ctx, &g, "account", g.Account)
+}
+
+// Void takes back what is left of a grant.
+func (l *Ledger) Void(ctx context.Context, v VoidGrant) (Receipt, error) {
+	return l.submit(ctx, &v, "account", v.Account)
+}
 
 // Debit charges an account, or tells by the Outcome that nothing was charged.
-func (l *Ledger) Debit(ctx context.Context, d Debit) (Receipt, error) { return l.submit(ctx, &d) }
+func (l *Ledger) Debit(ctx context.Context, d Debit) (Receipt, error) {
+	d.Attributes = inOrder(d.Attributes)
+	return l.submit(ctx, &d, "account", d.Account)
+}
 
 // Return gives back what a debit took, or bars a debit that has not come yet.
-func (l *Ledger) Return(ctx context.Context, r Return) (Receipt, error) { return l.submit(ctx, &r) }
+func (l *Ledger) Return(ctx context.Context, r Return) (Receipt, error) {
+	return l.submit(ctx, &r, "account", r.Account)
+}
 
-// Account reads an account. The read goes through the log, so it sees everything answered before it began.
+// Authorize holds an amount for a charge to come.
+func (l *Ledger) Authorize(ctx context.Context, a Authorize) (Receipt, error) {
+	a.Attributes = inOrder(a.Attributes)
+	return l.submit(ctx, &a, "account", a.Account)
+}
+
+// Extend adds to a hold or its time.
+func (l *Ledger) Extend(ctx context.Context, x Extend) (Receipt, error) {
+	return l.submit(ctx, &x, "hold", x.Hold)
+}
+
+// Capture charges to a hold.
+func (l *Ledger) Capture(ctx context.Context, k Capture) (Receipt, error) {
+	return l.submit(ctx, &k, "hold", k.Hold)
+}
+
+// Release ends a hold, or bars one that has not come yet.
+func (l *Ledger) Release(ctx context.Context, r Release) (Receipt, error) {
+	return l.submit(ctx, &r, "hold", r.Hold)
+}
+
+// Refund gives back what was charged.
+func (l *Ledger) Refund(ctx context.Context, f Refund) (Receipt, error) {
+	return l.submit(ctx, &f, "charge", f.Charge)
+}
+
+// Adjust corrects an account by hand.
+func (l *Ledger) Adjust(ctx context.Context, j Adjust) (Receipt, error) {
+	return l.submit(ctx, &j, "account", j.Account)
+}
+
+// SetCursor keeps how far a consumer of the events has come, and returns that.
+func (l *Ledger) SetCursor(ctx context.Context, s SetCursor) (seq uint64, err error) {
+	return l.upkeep(ctx, &s)
+}
+
+// Account reads an account, linearizably.
 func (l *Ledger) Account(ctx context.Context, id string) (Account, error) {
+	return l.AccountAs(ctx, id, Read{})
+}
+
+// AccountAs reads an account.
+func (l *Ledger) AccountAs(ctx context.Context, id string, r Read) (Account, error) {
 	var a Account
-	err := l.ask(ctx, &readAccount{id}, id, repliesAccount, a.wire)
-	return a, err
+	err := l.ask(ctx, &query{what: asksAccount, id: id}, r, only(repliesAccount, a.wire))
+	return a, wrapRead("account", id, err)
 }
 
-// Entries lists up to limit (1 to EntriesMax) entries of an account after a seq, oldest first, in log order as
-// Account. Only the newest are kept (Config.Entries): if the first one's Seq is not after+1, those between are gone.
-func (l *Ledger) Entries(ctx context.Context, account string, after uint64, limit int) ([]Entry, error) {
-	var found []Entry
-	q := &readEntries{account, after, uint64(max(limit, 0))}
-	err := l.ask(ctx, q, account, repliesEntries, func(c *coder) { wireEntries(c, &found) })
-	return found, err
+// Hold reads a hold. One that ended is there for about a day; then it is ErrTooOld if its id carries a time, else ErrNoHold.
+func (l *Ledger) Hold(ctx context.Context, id string, r Read) (Hold, error) {
+	var h Hold
+	err := l.ask(ctx, &query{what: asksHold, id: id}, r, only(repliesHold, h.wire))
+	return h, wrapRead("hold", id, err)
 }
 
-func (l *Ledger) submit(ctx context.Context, in intent) (Receipt, error) {
-	key, account := in.head()
+// Entries lists up to limit (1 to EntriesMax) events of an account after a number in it, oldest first, linearizably.
+func (l *Ledger) Entries(ctx context.Context, account string, after uint64, limit int) ([]Event, error) {
+	p, err := l.Page(ctx, PageQuery{Account: account, Oldest: true, After: after, Limit: limit}, Read{})
+	return p.Events, err
+}
+
+// Page lists events of an account. ErrGone: the journal keeps them no more, or they are from before there was one.
+func (l *Ledger) Page(ctx context.Context, q PageQuery, r Read) (Page, error) {
+	var p Page
+	err := q.check()
+	if err == nil {
+		err = l.ask(ctx, &query{what: asksPage, page: q}, r, only(repliesPage, p.wire))
+	}
+	if err == nil {
+		err = p.decode()
+	}
+	return p, wrapRead("entries", q.Account, err)
+}
+
+// Status reads what the ledger as a whole has.
+func (l *Ledger) Status(ctx context.Context, r Read) (Status, error) {
+	var s Status
+	err := l.ask(ctx, &query{what: asksStatus}, r, only(repliesStatus, s.wire))
+	return s, wrapRead("status", "", err)
+}
+
+// submit proposes an intent; what it refuses here the machine would refuse too.
+func (l *Ledger) submit(ctx context.Context, in intent, what, id string) (Receipt, error) {
 	var r Receipt
 	reply, err := l.propose(ctx, in)
 	if err == nil {
-		r, err = decodeReceipt(reply)
+		r, err = decodeReceipt(string(reply))
 	}
 	if err != nil {
-		return Receipt{}, fmt.Errorf("%s with key %q on account %q: %w", in.op(), key, account, err)
+		return Receipt{}, fmt.Errorf("%s with key %q on %s %q: %w", in.op(), in.key(), what, id, err)
 	}
 	return r, nil
 }
 
-func (l *Ledger) ask(ctx context.Context, q command, account string, expected uint8, body func(*coder)) error {
-	reply, err := l.propose(ctx, q)
+func (l *Ledger) upkeep(ctx context.Context, in command) (n uint64, err error) {
+	reply, err := l.propose(ctx, in)
 	if err == nil {
-		err = decodeReply(reply, expected, body)
+		err = decodeReply(string(reply), only(repliesDone, func(c *coder) { c.uint(&n) }))
 	}
 	if err != nil {
-		return fmt.Errorf("read %s %q: %w", q.op(), account, err)
+		return 0, fmt.Errorf("%s: %w", in.op(), err)
 	}
-	return nil
+	return n, nil
 }
 
-// propose refuses here what the machine would refuse, so that it does not take a place in the log.
 func (l *Ledger) propose(ctx context.Context, c command) ([]byte, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
 	return l.proposer.Propose(ctx, encodeCommand(c))
+}
+
+func (l *Ledger) ask(ctx context.Context, q *query, r Read, body func(uint8, *coder)) error {
+	reply, err := l.querier.Query(ctx, encodeQuery(q), r)
+	if err != nil {
+		return err
+	}
+	return decodeReply(string(reply), body)
+}
+
+func wrapRead(what, id string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("read %s %q: %w", what, id, err)
 }

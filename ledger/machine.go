@@ -1,49 +1,99 @@
 package ledger
 
 import (
-	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math"
-	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
-// Config bounds a Machine. It is part of the state machine: every voter needs the same, always.
+// errBroken is a state that breaks one of its own invariants.
+var errBroken = errors.New("the ledger's state is broken")
+
+// Config bounds a Machine. All but the journal is part of the state machine: every voter needs the same, always.
 type Config struct {
-	Accounts int           // accounts
-	Grants   int           // grants of an account with something left; four times as many with those lately used up
-	Keys     int           // idempotency keys remembered at once: about 26 h times the rate of commands
-	Entries  int           // newest entries of an account that stay readable; up to twice as many are held
-	Jump     time.Duration // how far the clock may run ahead between two commands before it is not believed
+	Accounts     int           // accounts
+	Grants       int           // grants of an account with something left; four times as many with those lately used up
+	Keys         int           // idempotency keys remembered at once: about 26 h times the rate of commands
+	Holds        int           // open holds; twice as many with those that ended in the last day
+	AccountHolds int           // open holds of an account
+	Cursors      int           // of event consumers
+	Jump         time.Duration // how far the clock may run ahead between two commands before it is not believed
+	RefundLife   time.Duration // of a grant that takes a refund whose source has expired
+
+	Journal Journal // where the events go; nil: they are not kept
 }
 
-// DefaultConfig is for a node with some GB to spare: measured, an account takes about 300 B, each of its grants
-// 110 B, an entry 300 B and a key 250 B.
+// DefaultConfig is for a node with some GB to spare. Measured: an account with a grant takes about 280 B, a key 330 B,
+// a hold 350 B.
 func DefaultConfig() Config {
-	return Config{Accounts: 1_000_000, Grants: 256, Keys: 1_000_000, Entries: 100, Jump: 366 * 24 * time.Hour}
+	return Config{
+		Accounts: 1_000_000, Grants: 256, Keys: 1_000_000, Holds: 1_000_000, AccountHolds: 1000, Cursors: 256,
+		Jump: 366 * 24 * time.Hour, RefundLife: 7 * 24 * time.Hour,
+	}
 }
 
 // Validate checks that every bound is positive and a key's window fits into a believable step of time.
 func (c Config) Validate() error {
-	if c.Accounts < 1 || c.Grants < 1 || c.Keys < keysPerTurn || c.Entries < 1 || c.Jump < keyWindow {
+	if c.Accounts < 1 || c.Grants < 1 || c.Keys < keysPerTurn || c.Holds < 1 || c.AccountHolds < 1 || c.Cursors < 1 ||
+		c.Jump < keyWindow || c.RefundLife < time.Second {
 		return fmt.Errorf("%w: ledger config %+v has a bound that is too low", ErrInvalid, c)
 	}
 	return nil
 }
 
-// Machine is the ledger's state: a function of the commands applied to it, without clock, randomness or I/O.
-// One goroutine calls Apply, Snapshot, Restore and Digest; Accounts and Keys may be called from any.
-type Machine struct {
-	config   Config
-	now      int64 // log time in nanoseconds; never goes back, 0 before the first command
-	accounts []*account
-	byID     map[string]*account
-	keys     keys
-	epoch    uint64   // one more with each snapshot; older accounts and records are copied before a change
-	touched  *account // by the current command
+// head is what the state has besides its records.
+type head struct {
+	format      uint8         // the newest that a command had; events, counting and attempts begin with format 2
+	now         int64         // log time in nanoseconds; never goes back, 0 before the first command
+	elapsed     time.Duration // likewise
+	term, index uint64        // of the last command
+	count       uint64        // commands of format 2 and since
+	seq         uint64        // of the last event
+	chain       [32]byte      // over all events
+}
 
-	accountCount, keyCount atomic.Int64
+func (h *head) wire(c *coder) {
+	c.byte(&h.format)
+	c.int(&h.now)
+	c.duration(&h.elapsed)
+	c.uint(&h.term)
+	c.uint(&h.index)
+	c.uint(&h.count)
+	c.uint(&h.seq)
+	c.fixed(h.chain[:])
+}
+
+func (h *head) hour() int64 { return hourOf(h.now) }
+
+// stamp is that of the last command.
+func (h *head) stamp() Stamp {
+	return Stamp{Term: h.term, Index: h.index, Wall: fromNanos(h.now, 0), Elapsed: h.elapsed}
+}
+
+// Machine is the ledger's state: a function of the commands applied to it, without clock, randomness or I/O but its
+// journal. One goroutine calls Apply, Snapshot and Restore; Query, Digest and the rest may be called from any, beside it.
+type Machine struct {
+	config Config
+
+	mu       sync.RWMutex // guards what follows against readers; the goroutine of Apply alone changes it, and reads without
+	head     head
+	accounts *table
+	holds    *table
+	keys     *keys
+	cursors  map[string]uint64
+	cursed   sum // of cursors
+	due      due
+	ended    ended
+	notes    notes
+
+	// Only for the goroutine of Apply.
+	work    head  // of the next state
+	broken  error // why this replica cannot go on
+	tx      tx
+	scratch []byte
+	zones   map[string]*time.Location
 }
 
 // NewMachine returns an empty ledger. It panics if the config does not Validate.
@@ -51,158 +101,227 @@ func NewMachine(c Config) *Machine {
 	if err := c.Validate(); err != nil {
 		panic(err)
 	}
-	return &Machine{config: c, byID: map[string]*account{}, keys: keys{byKey: map[string]*record{}}}
+	return &Machine{
+		config: c, accounts: newTable(sumAccounts), holds: newTable(sumHolds), keys: newKeys(), cursors: map[string]uint64{},
+		due: newDue(), zones: map[string]*time.Location{},
+	}
 }
 
-// Accounts returns how many accounts there are.
-func (m *Machine) Accounts() int { return int(m.accountCount.Load()) }
-
-// Keys returns how many idempotency keys are remembered.
-func (m *Machine) Keys() int { return int(m.keyCount.Load()) }
-
-// Apply executes a command and returns its reply, both in the ledger's own encoding; what cannot be done or
-// read is an encoded refusal. Replicas that apply the same stamps and commands have equal states and replies.
-// Apply keeps neither slice. It panics when the books do not balance, because no later answer could be trusted.
-func (m *Machine) Apply(at Stamp, command []byte) []byte {
-	reply, err := m.apply(at, command)
-	if m.touched != nil {
-		if err := m.touched.audit(); err != nil {
-			panic(fmt.Sprintf("ledger: account %q is broken: %v", m.touched.id, err))
-		}
-		m.touched = nil
+// Apply executes a command and returns its reply, both in the ledger's own encoding; what cannot be done or read is an
+// encoded refusal. Replicas that apply the same stamps and commands have equal states and replies. It keeps no slice. An error
+// means that this replica cannot go on, now or later, and did not change: its books do not balance, its journal fails or
+// has something else, it differs from the leader, or the command is newer than this program.
+func (m *Machine) Apply(at Stamp, command []byte) ([]byte, error) {
+	if m.broken != nil {
+		return nil, m.broken
 	}
-	m.accountCount.Store(int64(len(m.accounts)))
-	m.keyCount.Store(int64(m.keys.count))
+	in, format, err := decodeCommand(string(command))
+	if errors.Is(err, ErrNewer) {
+		m.broken = err
+		return nil, err
+	}
+	m.work = m.head
+	var reply []byte
+	if err == nil {
+		reply, err = m.apply(at, in, format, command)
+	}
+	if m.broken != nil {
+		return nil, m.broken
+	}
+	m.publish()
 	if err != nil {
-		return encodeReply(repliesRefusal, refusalOf(err).wire)
+		return encodeReply(min(max(format, wireFirst), wireNewest), repliesRefusal, refusalOf(err).wire), nil
 	}
-	return reply
-}
-
-func (m *Machine) apply(at Stamp, b []byte) ([]byte, error) {
-	c, err := decodeCommand(b)
-	if err != nil {
-		return nil, err
-	}
-	if at.Wall, err = m.advance(at.Wall); err != nil {
-		return nil, err
-	}
-	m.keys.drop(m.hour(), dropsMax)
-	switch c := c.(type) {
-	case *readAccount:
-		a, err := m.touch(c.account, at)
-		if err != nil {
-			return nil, err
-		}
-		v := a.view(at)
-		return encodeReply(repliesAccount, v.wire), nil
-	case *readEntries:
-		a, err := m.touch(c.account, at)
-		if err != nil {
-			return nil, err
-		}
-		found := a.entriesAfter(c.after, int(c.limit))
-		return encodeReply(repliesEntries, func(w *coder) { wireEntries(w, &found) }), nil
-	}
-	sum := sha256.Sum256(b[1:]) // without the version: the op and the intent
-	return m.once(at, c.(intent), digest(sum[:]))
-}
-
-// advance moves log time on to wall and returns it. Behind it, log time stands still. A clock that jumps too
-// far is refused, for once believed it could not be taken back: grants would have expired and keys be forgotten.
-func (m *Machine) advance(wall time.Time) (time.Time, error) {
-	if wall.Before(time.Unix(0, 1)) || wall.After(time.Unix(0, math.MaxInt64)) {
-		return wall, fmt.Errorf("%w: %s", ErrClock, wall)
-	}
-	ahead := time.Duration(wall.UnixNano() - m.now)
-	if m.now != 0 && ahead > m.config.Jump {
-		return wall, fmt.Errorf("%w: %s ahead of the log", ErrClock, ahead)
-	}
-	m.now = max(m.now, wall.UnixNano())
-	return time.Unix(0, m.now).UTC(), nil
-}
-
-func (m *Machine) hour() int64 { return hourOf(m.now) }
-
-// once runs an intent, unless its key was used before.
-func (m *Machine) once(at Stamp, in intent, sum digest) ([]byte, error) {
-	key, account := in.head()
-	if err := checkAge(key, m.now); err != nil {
-		return nil, err
-	}
-	r := m.keys.find(key, m.hour())
-	if r != nil && r.reply != nil {
-		if r.intent != sum || r.op != in.op() {
-			return nil, fmt.Errorf("%w: key %q was used for another %s", ErrConflict, key, r.op)
-		}
-		return replay(r.reply), nil
-	}
-	if m.keys.count+keysPerTurn > m.config.Keys {
-		return nil, fmt.Errorf("%w: %d keys remembered", ErrFull, m.keys.count)
-	}
-	var receipt Receipt
-	var err error
-	if r == nil {
-		receipt, err = in.run(m, at)
-	} else {
-		receipt, err = m.tooLate(at, r, in)
-	}
-	if err != nil {
-		return nil, err
-	}
-	reply := encodeReply(repliesReceipt, receipt.wire)
-	m.remember(&record{key: key, op: in.op(), account: account, intent: sum, reply: reply})
 	return reply, nil
 }
 
-// tooLate answers the debit whose key a return has barred.
-func (m *Machine) tooLate(at Stamp, bar *record, in intent) (Receipt, error) {
-	key, id := in.head()
-	if in.op() != bar.op || id != bar.account {
-		return Receipt{}, fmt.Errorf("%w: key %q is barred by the return of a debit of account %q", ErrConflict, key, bar.account)
+// publish shows readers the time and place to which the state has come, and notes its digest now and then.
+func (m *Machine) publish() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.head = m.work
+	if m.work.count > 0 && m.work.count%compareEvery == 0 {
+		m.notes.take(m.work.count, m.digest())
 	}
-	a, err := m.touch(id, at)
-	if err != nil {
-		return Receipt{}, err
-	}
-	receipt := a.receipt(at)
-	receipt.Outcome = Returned
-	return receipt, nil
 }
 
-func (m *Machine) remember(r *record) {
-	r.hour, r.epoch = m.hour(), m.epoch
-	m.keys.add(r)
-}
-
-// touch returns an account, brought up to log time and ready to be changed.
-func (m *Machine) touch(id string, at Stamp) (*account, error) {
-	a := m.byID[id]
-	if a == nil {
-		return nil, fmt.Errorf("%w: %q", ErrNoAccount, id)
+func (m *Machine) apply(at Stamp, in command, format uint8, b []byte) ([]byte, error) {
+	if err := m.advance(&at); err != nil {
+		return nil, err
 	}
-	if a.epoch != m.epoch {
-		a = a.clone()
-		a.epoch = m.epoch
-		m.accounts[a.at], m.byID[id] = a, a
+	m.work.format = max(m.work.format, format)
+	if m.work.format >= wireNewest {
+		m.work.count++
 	}
-	a.settle(at, m.config.Entries)
-	m.touched = a
-	return a, nil
+	m.forget()
+	switch c := in.(type) {
+	case intent:
+		return m.once(at, c, format, b)
+	case *readAccount:
+		return m.readAccount(at, c)
+	case *readEntries:
+		return m.readEntries(at, c)
+	case *ask:
+		m.publish()
+		return m.Query([]byte(c.query)), nil
+	case *SetCursor:
+		return m.setCursor(at, c)
+	case *tick:
+		return m.lapseAll(at)
+	case *compare:
+		return m.compare(at, c)
+	}
+	panic("ledger: a command that nothing executes: " + in.op().String())
 }
 
-// receipt is that of a command that did nothing yet.
-func (a *account) receipt(at Stamp) Receipt {
-	_, balance := a.byKind(at.Wall.UnixNano())
-	return Receipt{Account: a.id, Seq: a.seq, BalanceAfter: balance, Index: at.Index, Term: at.Term, Wall: at.Wall}
+// advance moves log time on to the stamp's and puts what it is now into the stamp. Behind it, log time stands still. A
+// clock that jumps too far is refused, for once believed it could not be taken back: grants would have expired and keys
+// be forgotten.
+func (m *Machine) advance(at *Stamp) error {
+	w := &m.work
+	if at.Wall.Before(time.Unix(0, 1)) || at.Wall.After(time.Unix(0, math.MaxInt64)) {
+		return fmt.Errorf("%w: %s", ErrClock, at.Wall)
+	}
+	ahead := time.Duration(at.Wall.UnixNano() - w.now)
+	if w.now != 0 && ahead > m.config.Jump {
+		return fmt.Errorf("%w: %s ahead of the log", ErrClock, ahead)
+	}
+	w.now, w.elapsed = max(w.now, at.Wall.UnixNano()), max(w.elapsed, at.Elapsed)
+	w.term, w.index = at.Term, at.Index
+	*at = w.stamp()
+	return nil
 }
 
-func (a *account) entriesAfter(seq uint64, limit int) []Entry {
-	i, _ := slices.BinarySearchFunc(a.entries, seq, func(e Entry, s uint64) int {
-		if e.Seq > s {
-			return 1
+// forget drops some of what counts no more.
+func (m *Machine) forget() {
+	hour := m.work.hour()
+	end, ok := m.ended.first()
+	if !m.keys.due(hour) && (!ok || !forgotten(end.hour, hour)) {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.keys.drop(hour, dropsMax)
+	for n := 0; ok && n < dropsMax && forgotten(end.hour, hour); end, ok = m.ended.first() {
+		m.ended.pop()
+		var h hold
+		c := reader(m.holds.at(end.slot))
+		if h.wire(&c); c.end() == nil && h.endedSeq == end.seq {
+			m.holds.remove(end.slot, h.id)
+			n++
 		}
-		return -1
-	})
-	return a.entries[i:min(i+limit, len(a.entries))]
+	}
+}
+
+// once runs an intent, unless its key was used before.
+func (m *Machine) once(at Stamp, in intent, format uint8, b []byte) ([]byte, error) {
+	key := in.key()
+	if err := checkAge(key, m.work.now); err != nil {
+		return nil, err
+	}
+	sum := digestOf(b)
+	r, known := m.keys.find(key, m.work.hour())
+	if known && !r.barred() {
+		return m.again(at, r, in, sum)
+	}
+	if m.keys.count+keysPerTurn > m.config.Keys {
+		return nil, fmt.Errorf("%w: %d keys remembered, ledger.Config.Keys is %d", ErrFull, m.keys.count, m.config.Keys)
+	}
+	var payer string
+	var err error
+	if !known || in.op() == opDebit {
+		if payer, err = in.payer(m); err != nil {
+			return nil, err
+		}
+	}
+	if known && (in.op() != opDebit || payer != r.account) {
+		return nil, fmt.Errorf("%w: key %q is barred by the return of a debit of account %q", ErrConflict, key, r.account)
+	}
+	t := m.begin(at)
+	if payer != "" {
+		if t, err = m.bringUp(at, payer); err != nil {
+			return nil, err
+		}
+	}
+	receipt := Receipt{}
+	if known { // a debit whose return came first
+		receipt = t.receipt()
+		receipt.Outcome = Returned
+	} else if receipt, err = in.run(t); err != nil {
+		return nil, err
+	}
+	reply := encodeReply(format, repliesReceipt, receipt.wire)
+	n := record{key: key, op: in.op(), account: receipt.Account, intent: sum, reply: string(reply)}
+	if m.work.format >= wireNewest {
+		n.attempts = 1
+	}
+	t.keys = append(t.keys, n)
+	return reply, t.commit()
+}
+
+// again answers a key that was used before, and counts that.
+func (m *Machine) again(at Stamp, r record, in intent, sum digest) ([]byte, error) {
+	same := r.op == in.op() && r.intent == sum
+	if !same && r.op == in.op() {
+		first, ok := firstDigest(in)
+		same = ok && r.intent == first
+	}
+	if !same {
+		return nil, fmt.Errorf("%w: key %q was used for another %s", ErrConflict, in.key(), r.op)
+	}
+	if r.attempts > 0 {
+		r.attempts++
+		t := m.begin(at)
+		t.keys = append(t.keys, r)
+		if err := t.commit(); err != nil {
+			return nil, err
+		}
+	}
+	return replay(r.reply, r.attempts), nil
+}
+
+// bar remembers a debit's key, so that it charges nothing when it comes after all.
+func (t *tx) bar(key, account string) {
+	t.keys = append(t.keys, record{key: key, op: opDebit, account: account})
+}
+
+func noAccount(id string) error { return fmt.Errorf("%w: %q", ErrNoAccount, id) }
+
+// Accounts returns how many accounts there are.
+func (m *Machine) Accounts() int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.accounts.count
+}
+
+// Keys returns how many idempotency keys are remembered.
+func (m *Machine) Keys() int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.keys.count
+}
+
+// Holds returns how many holds are open, and how many are remembered in all.
+func (m *Machine) Holds() (open, all int) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.due.count, m.holds.count
+}
+
+// Events returns the seq of the last event, and the hash over all events up to it.
+func (m *Machine) Events() (seq uint64, chain [32]byte) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.head.seq, m.head.chain
+}
+
+// Digest returns the hash of the whole state, in constant time.
+func (m *Machine) Digest() [32]byte {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.digest()
+}
+
+func (m *Machine) digest() [32]byte {
+	return stateDigest(&m.head, &sums{m.accounts.sum, m.holds.sum, m.keys.sum, m.cursed})
 }

@@ -1,15 +1,25 @@
 package ledger
 
 import (
-	"fmt"
+	"math"
 	"time"
 )
 
-// Stamp is a command's place in the log and its time, both given by the leader. Commands packed into one log
+// Stamp is a command's place in the log and its times, all given by the leader. Commands packed into one log
 // entry share a stamp.
 type Stamp struct {
 	Term, Index uint64
-	Wall        time.Time
+	Wall        time.Time     // for grants, periods and keys
+	Elapsed     time.Duration // never ahead of real time and stands still over a change of leader; for holds
+}
+
+func (s *Stamp) wire(c *coder) {
+	c.uint(&s.Term)
+	c.uint(&s.Index)
+	c.time(&s.Wall)
+	if c.format >= 2 {
+		c.duration(&s.Elapsed)
+	}
 }
 
 // Part is how much came from, or went back to, one grant; Grant is empty for Overdraft.
@@ -19,18 +29,78 @@ type Part struct {
 	Amount Credits
 }
 
-// Receipt answers a command. Repeating the key gives the same receipt, but for Replayed.
+func (p *Part) wire(c *coder) {
+	c.word((*uint8)(&p.Kind), uint8(kindCount))
+	c.text(&p.Grant, GrantMax)
+	c.credits(&p.Amount)
+}
+
+// Receipt answers a command. Repeating the key gives the same receipt, but for Replayed and Attempts.
 type Receipt struct {
 	Outcome      Outcome
 	Account      string
-	Seq          uint64  // of the account's last entry after the command; one more with each entry, no gaps
-	Amount       Credits // charged, granted or given back; 0 if nothing was
+	Seq          uint64  // of the account's last event after the command; one more with each event, no gaps
+	Event        uint64  // the place of that event in the journal; 0 if it is from before the journal
+	Amount       Credits // charged, granted, held or given back; 0 if nothing was
 	BalanceAfter Credits
-	Expired      Credits // of a Return: the part of Amount that went to expired grants and cannot be spent
-	Parts        []Part  // in the order taken or given back
-	Index, Term  uint64
-	Wall         time.Time // log time, which never goes back
-	Replayed     bool      // the command was done before, this is its first receipt
+	Expired      Credits            // of what was given back: the part that went to expired or voided grants and cannot be spent
+	Forgiven     Credits            // asked for beyond what was available; nobody owes it
+	Parts        []Part             // in the order taken or given back
+	Had          [KindCount]Credits // what there was to burn of each kind before; a part of a later kind was taken when the earlier had no more
+	Late         bool               // captured after the hold's time was over
+	Hold         string             // the id of the hold, if the command was about one; then what follows is as it is now
+	State        HoldState
+	Held         Credits       // still held
+	Captured     Credits       // in all
+	Refunded     Credits       // of Captured
+	ExpiresIn    time.Duration // of an open hold
+	Index, Term  uint64        // where the command was done; when replayed, the first time
+	Wall         time.Time     // log time, which never goes back
+	Replayed     bool          // the command was done before, this is its first receipt
+	Attempts     uint64        // how often it came, with this time; 0 if that was not counted yet
+}
+
+func (r *Receipt) wire(c *coder) {
+	outcome, known := r.Outcome, outcomeCount
+	if c.format < 2 {
+		known = outcomesFirst
+		if outcome >= known {
+			outcome = Unwilling // what such an answer was called then
+		}
+	}
+	c.word((*uint8)(&outcome), uint8(known))
+	if c.reading {
+		r.Outcome = outcome
+	}
+	c.text(&r.Account, AccountMax)
+	c.uint(&r.Seq)
+	c.credits(&r.Amount)
+	c.credits(&r.BalanceAfter)
+	c.credits(&r.Expired)
+	list(c, &r.Parts, math.MaxInt32, (*Part).wire)
+	c.uint(&r.Index)
+	c.uint(&r.Term)
+	c.time(&r.Wall)
+	if c.format < 2 {
+		return
+	}
+	c.uint(&r.Event)
+	c.credits(&r.Forgiven)
+	for i := range r.Had {
+		c.credits(&r.Had[i])
+	}
+	held := r.Hold != ""
+	c.flag(&held)
+	if !held {
+		return
+	}
+	c.text(&r.Hold, KeyMax)
+	c.flag(&r.Late)
+	c.word((*uint8)(&r.State), uint8(holdStateCount))
+	c.credits(&r.Held)
+	c.credits(&r.Captured)
+	c.credits(&r.Refunded)
+	c.duration(&r.ExpiresIn)
 }
 
 // Account is an account as of a place in the log. It belongs to the caller.
@@ -38,85 +108,72 @@ type Account struct {
 	ID, Plan   string
 	Labels     []Label // by name
 	UseCredits bool
+	Blocked    bool
 	Overdraft  Credits            // how far below zero it may go
 	Balance    Credits            // the sum of ByKind; below zero it is owed
 	ByKind     [KindCount]Credits // what is effective and unexpired; of Overdraft what is owed, negative
-	Grants     []GrantState       // in burn order, those lately used up or expired too
+	Books      [BookCount]Credits // sum to zero
+	Forgiven   Credits            // charged to nobody in all; apart from the books
+	WrittenOff Credits            // debts that were adjusted away in all; in Books they were issued
+	OpenHolds  uint64
+	Grants     []GrantState // in burn order, those lately used up or ended too
+	Recurring  []Terms
 	Seq        uint64
-	AsOf       Stamp // Wall is log time
+	Event      uint64 // the place of the last event in the journal
+	AsOf       Stamp  // Wall and Elapsed are those of the log
+}
+
+func (a *Account) wire(c *coder) {
+	c.text(&a.ID, AccountMax)
+	c.text(&a.Plan, PlanMax)
+	list(c, &a.Labels, LabelsMax, (*Label).wire)
+	c.flag(&a.UseCredits)
+	c.credits(&a.Overdraft)
+	c.credits(&a.Balance)
+	for i := range a.ByKind {
+		c.credits(&a.ByKind[i])
+	}
+	list(c, &a.Grants, math.MaxInt32, (*GrantState).wire)
+	c.uint(&a.Seq)
+	a.AsOf.wire(c)
+	if c.format < 2 {
+		return
+	}
+	c.flag(&a.Blocked)
+	for i := range a.Books {
+		c.credits(&a.Books[i])
+	}
+	c.credits(&a.Forgiven)
+	c.credits(&a.WrittenOff)
+	c.uint(&a.OpenHolds)
+	list(c, &a.Recurring, math.MaxInt32, (*Terms).wire)
+	c.uint(&a.Event)
 }
 
 // GrantState is what is left of a grant.
 type GrantState struct {
-	ID                 string
-	Kind               Kind
-	Priority           uint8
-	Amount, Available  Credits
-	Effective, Expires time.Time // zero: at once, never
-	Expired            bool
+	ID                      string
+	Kind                    Kind
+	Priority                uint8
+	Amount, Available, Held Credits
+	Effective, Expires      time.Time // zero: at once, never
+	Expired, Voided         bool
+	AppliesTo               []Label
 }
 
-// Book is a side of an account's double entry. The five always sum to zero.
-type Book uint8
-
-// The books of an account.
-const (
-	Issued    Book = iota // where grants come from: minus all that was ever granted
-	Available             // in grants, to be spent
-	Overdrawn             // minus what is owed on the overdraft
-	Spent                 // charged and not given back
-	Expired
-	bookCount
-)
-
-var bookWords = [bookCount]string{"issued", "available", "overdrawn", "spent", "expired"}
-
-// String returns the book's word.
-func (b Book) String() string {
-	if b < bookCount {
-		return bookWords[b]
+func (g *GrantState) wire(c *coder) {
+	c.text(&g.ID, GrantMax)
+	c.word((*uint8)(&g.Kind), uint8(kindCount))
+	c.byte(&g.Priority)
+	c.credits(&g.Amount)
+	c.credits(&g.Available)
+	c.time(&g.Effective)
+	c.time(&g.Expires)
+	c.flag(&g.Expired)
+	if c.format < 2 {
+		return
 	}
-	return fmt.Sprintf("book(%d)", uint8(b))
-}
-
-// Movement is why an entry was made.
-type Movement uint8
-
-// The movements. Expiring and Repaying happen by time alone and are booked when the account is next touched.
-const (
-	Opening Movement = iota
-	Granting
-	Debiting
-	Returning
-	Expiring
-	Repaying
-	movementCount
-)
-
-var movementWords = [movementCount]string{"open", "grant", "debit", "return", "expire", "repay"}
-
-// String returns the movement's word.
-func (m Movement) String() string {
-	if m < movementCount {
-		return movementWords[m]
-	}
-	return fmt.Sprintf("movement(%d)", uint8(m))
-}
-
-// Posting is one line of an entry. Grant is set where the amount is of one grant.
-type Posting struct {
-	Book   Book
-	Grant  string
-	Amount Credits
-}
-
-// Entry is one movement of an account. Its postings sum to zero.
-type Entry struct {
-	Seq         uint64 // 1 is the opening
-	Movement    Movement
-	Key         string // of the command; empty for what time did
-	Memo        string
-	Postings    []Posting
-	Index, Term uint64
-	Wall        time.Time // log time
+	c.credits(&g.Held)
+	c.flag(&g.Voided)
+	list(c, &g.AppliesTo, AppliesToMax, (*Label).wire)
 }

@@ -192,8 +192,8 @@ func TestLimitOfAnotherAlgorithmStartsAnew(t *testing.T) {
 			if from.kind() != to.kind() {
 				admits(t, s, start, to, 1, 20, Taken)
 			}
-			if s.Len() != s.partitions[0].size() {
-				t.Errorf("%v to %v: %d counted, %d there", from.Algorithm, to.Algorithm, s.Len(), s.partitions[0].size())
+			if s.Len() != s.at(0).size() {
+				t.Errorf("%v to %v: %d counted, %d there", from.Algorithm, to.Algorithm, s.Len(), s.at(0).size())
 			}
 		}
 	}
@@ -208,8 +208,8 @@ func TestSweepFreesLogsAndSlots(t *testing.T) {
 	for range 1000 {
 		s.sweep(0, start+int64(time.Second))
 	}
-	if s.Len() != 0 || len(s.partitions[0].table.runs.all) != 0 {
-		t.Errorf("%d left, room for %d runs", s.Len(), len(s.partitions[0].table.runs.all))
+	if s.Len() != 0 || len(s.at(0).table.runs.all) != 0 {
+		t.Errorf("%d left, room for %d runs", s.Len(), len(s.at(0).table.runs.all))
 	}
 }
 
@@ -252,7 +252,7 @@ func TestRoomOfRunsFollowsThem(t *testing.T) {
 	for range 500 {
 		s.sweep(0, start+int64(time.Minute))
 	}
-	if n := len(s.partitions[0].table.runs.all); s.Len() != 20*4 || n > 300 {
+	if n := len(s.at(0).table.runs.all); s.Len() != 20*4 || n > 300 {
 		t.Errorf("%d left, room for %d runs", s.Len(), n)
 	}
 	for k := uint64(0); k < 2000; k += 100 {

@@ -44,8 +44,8 @@ type flatTable struct {
 
 func newFloor(s *Store) *flatTable {
 	n := 0
-	for i := range s.partitions {
-		n += s.partitions[i].table.pages() * pageLen
+	for i := range uint16(partitions) {
+		n += s.at(i).table.pages() * pageLen
 	}
 	return &flatTable{slots: make([]entry, n)}
 }

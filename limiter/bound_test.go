@@ -167,7 +167,7 @@ func TestMemoryFollowsLiveKeys(t *testing.T) {
 	}
 	now += int64(time.Hour)
 	for range 1000 * partitions {
-		if s.sweepNext(now); s.partitions[0].table.dir == nil {
+		if s.sweepNext(now); s.at(0).table.dir == nil {
 			break
 		}
 	}

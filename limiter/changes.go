@@ -23,7 +23,7 @@ type tracker struct {
 // receiver had of the partition, Export's too. A partition that is tracked already begins anew, as it must when the
 // receiver misses a chunk. It lasts until Untrack or Drop, and costs a few nanoseconds a take.
 func (s *Store) Track(p uint16, sequence uint64) {
-	pt := &s.partitions[p]
+	pt := s.at(p)
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	pt.tracked, pt.tracker, pt.noted.due = true, &tracker{store: s, p: p, walk: Cursor{Sequence: sequence}}, false
@@ -32,14 +32,14 @@ func (s *Store) Track(p uint16, sequence uint64) {
 
 // Untrack has the changes of the partition noted no more, and forgets those that were.
 func (s *Store) Untrack(p uint16) {
-	pt := &s.partitions[p]
+	pt := s.at(p)
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	s.untrack(p)
 }
 
 func (s *Store) untrack(p uint16) {
-	pt := &s.partitions[p]
+	pt := s.at(p)
 	pt.tracked, pt.tracker, pt.noted = false, nil, noted{}
 	s.due[p/64].And(^(1 << (p % 64)))
 }
@@ -64,7 +64,7 @@ func (s *Store) Due(dst []uint16) []uint16 {
 // gone. When everything counts as changed the chunks come as an Export's do, stretch by stretch, and the copy is never
 // worse than before. Takes go on between chunks. One goroutine at a time may call it of a partition.
 func (s *Store) Changes(p uint16, now int64, most int) (out []byte, more bool) {
-	pt := &s.partitions[p]
+	pt := s.at(p)
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	t := pt.tracker

@@ -248,7 +248,7 @@ func TestShippingEverythingAgainLeavesTheCopyWhole(t *testing.T) {
 		b, more = home.Changes(7, start, 0)
 		restores(t, deputy, start, b)
 		for k := uint64(300); k < 1000; k++ {
-			if look := one(l, k, 0); deputy.partitions[7].table.find(look[0].Key) == nil {
+			if look := one(l, k, 0); deputy.at(7).table.find(look[0].Key) == nil {
 				t.Fatalf("after %d chunks bucket %d is not in the copy", chunks, k)
 			}
 		}

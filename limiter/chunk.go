@@ -52,6 +52,7 @@ type chunk struct {
 	scope            byte
 	behind           Key
 	records          []record
+	owed             []record // that the source does not know of; no part of the bytes
 }
 
 type record struct {

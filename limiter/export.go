@@ -21,7 +21,7 @@ type Cursor struct {
 // a chunk of its own, of up to 360 kB. An export has at least one chunk. Takes may go on meanwhile: each bucket is as it was
 // when its chunk was made. It changes nothing, and is independent of Track: for a copy that must follow, see Changes.
 func (s *Store) Export(p uint16, now int64, from Cursor, most int) (out []byte, next Cursor, done bool) {
-	pt := &s.partitions[p]
+	pt := s.at(p)
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	return pt.export(now, from, most)

@@ -304,16 +304,16 @@ func FuzzChunk(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := NewStore(Config{BucketsMax: 1000})
 		errs := [2]error{s.Restore(9, start, 0, b), s.Restore(9, start+5, time.Minute, b)}
-		if s.Len() != s.partitions[9].size() {
-			t.Fatalf("%d buckets counted, there are %d", s.Len(), s.partitions[9].size())
+		if s.Len() != s.at(9).size() {
+			t.Fatalf("%d buckets counted, there are %d", s.Len(), s.at(9).size())
 		}
 		if c, err := decodeChunk(b); (err == nil && c.number == 0) != (errs[0] == nil) && !errors.Is(errs[0], ErrFull) {
 			t.Fatalf("%v, then %v", err, errs)
 		}
 		s.Drop(9)
 		err := s.Merge(7, start, 1, b)
-		if s.Len() != s.partitions[7].size() {
-			t.Fatalf("%d buckets counted, there are %d", s.Len(), s.partitions[7].size())
+		if s.Len() != s.at(7).size() {
+			t.Fatalf("%d buckets counted, there are %d", s.Len(), s.at(7).size())
 		}
 		if err != nil {
 			if s.Len() != 0 || !errors.Is(err, ErrChunk) && !errors.Is(err, ErrGap) && !errors.Is(err, ErrFull) {
@@ -329,8 +329,8 @@ func FuzzChunk(f *testing.F) {
 			s.Refund(7, start+2, takes)
 		}
 		merges(t, s, start, 2, chunksOf(s, start+3, 0, 0)...)
-		if s.Len() != s.partitions[7].size() {
-			t.Fatalf("%d buckets counted, there are %d", s.Len(), s.partitions[7].size())
+		if s.Len() != s.at(7).size() {
+			t.Fatalf("%d buckets counted, there are %d", s.Len(), s.at(7).size())
 		}
 	})
 }

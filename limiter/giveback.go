@@ -5,7 +5,7 @@ package limiter
 // ends, a slot while it is held; a token bucket is never fuller than its capacity. If no time has passed, every later
 // decision is as if nothing had been taken, but that a slot that was renewed stays so.
 func (s *Store) Return(p uint16, now int64, takes []Take) {
-	pt := &s.partitions[p]
+	pt := s.at(p)
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	pt.seen = max(now, pt.seen)
@@ -113,7 +113,7 @@ func (s *Store) Renew(p uint16, now int64, takes []Take) {
 
 // mend changes each loaded bucket and answers what is left.
 func (s *Store) mend(p uint16, asked int64, takes []Take, change func(*partition, *Take, int64)) {
-	pt := &s.partitions[p]
+	pt := s.at(p)
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	pt.seen = max(asked, pt.seen)
@@ -135,7 +135,7 @@ func (s *Store) mend(p uint16, asked int64, takes []Take, change func(*partition
 
 // Reset forgets the bucket of the key: the next take finds what an unknown key has.
 func (s *Store) Reset(p uint16, key Key) {
-	pt := &s.partitions[p]
+	pt := s.at(p)
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	size := pt.size()

@@ -61,14 +61,14 @@ func (s *Store) Merge(p uint16, now int64, source uint64, b []byte) error {
 
 func (s *Store) absorb(p uint16, now int64, c *chunk, due func(*partition) (bool, error), change func(*partition)) error {
 	err := s.tryAbsorb(p, now, c, due, change)
-	if errors.Is(err, ErrFull) && s.reclaim(p, now, len(c.records)) {
+	if errors.Is(err, ErrFull) && s.reclaim(p, now, len(c.records)+len(c.owed)) {
 		err = s.tryAbsorb(p, now, c, due, change)
 	}
 	return err
 }
 
 func (s *Store) tryAbsorb(p uint16, now int64, c *chunk, due func(*partition) (bool, error), change func(*partition)) error {
-	pt := &s.partitions[p]
+	pt := s.at(p)
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	if pt.imports == nil {
@@ -90,13 +90,15 @@ func (s *Store) tryAbsorb(p uint16, now int64, c *chunk, due func(*partition) (b
 
 // room is the most that the chunk can add to the partition.
 func (pt *partition) room(c *chunk) (n int64) {
-	for i := range c.records {
-		r := &c.records[i]
-		if r.kind != gone && pt.table.find(r.key()) == nil {
-			n++
-		}
-		if len(r.runs) > 0 {
-			n += int64(len(r.runs)) + 1
+	for _, all := range [...][]record{c.records, c.owed} {
+		for i := range all {
+			r := &all[i]
+			if r.kind != gone && pt.table.find(r.key()) == nil {
+				n++
+			}
+			if len(r.runs) > 0 {
+				n += int64(len(r.runs)) + 1
+			}
 		}
 	}
 	return n

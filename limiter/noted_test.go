@@ -25,7 +25,7 @@ func TestTooManyChangesShipEverything(t *testing.T) {
 			home.Take(7, start, one(l, k, 1))
 		}
 		keys := max(c.buckets, c.changed)
-		if n := home.partitions[7].noted; n.whole != c.whole || len(n.slots) > 4*notedMax/3 {
+		if n := home.at(7).noted; n.whole != c.whole || len(n.slots) > 4*notedMax/3 {
 			t.Errorf("%+v: whole %v, %d slots", c, n.whole, len(n.slots))
 		}
 		more := true
@@ -54,7 +54,7 @@ func TestHotKeysAreNotedOnce(t *testing.T) {
 	for i := range uint64(100_000) {
 		s.Take(7, start, one(l, i%12, 1))
 	}
-	if n := s.partitions[7].noted; n.many != 12 || len(n.slots) != notedFirst {
+	if n := s.at(7).noted; n.many != 12 || len(n.slots) != notedFirst {
 		t.Errorf("%d keys in %d slots, want 12", n.many, len(n.slots))
 	}
 	if b, more := s.Changes(7, start, 500); len(b) > 300 || more {

@@ -14,17 +14,25 @@ type restored struct{ sequence, next uint64 }
 // chunk covers, is gone. Of different sequences the newest wins: a chunk of an older one, or one that comes again, changes
 // nothing. The error wraps ErrChunk, ErrGap or ErrFull, and then nothing was changed: the source must Track anew, or after
 // ErrFull the same chunk may come again.
-func (s *Store) Restore(p uint16, now int64, age time.Duration, b []byte) error {
+//
+// owed are the chunks of Exports of what the source does not know of yet: to each bucket that is replaced, or gone, it is added.
+func (s *Store) Restore(p uint16, now int64, age time.Duration, b []byte, owed ...[]byte) error {
 	c, err := decodeChunk(b)
 	if err != nil {
 		return fmt.Errorf("restore partition %d: %w", p, err)
 	}
 	c.grow(max(0, int64(age)))
+	if c.owed, err = c.owes(owed); err != nil {
+		return fmt.Errorf("restore partition %d: debits: %w", p, err)
+	}
 	return s.absorb(p, now, &c, func(pt *partition) (bool, error) { return pt.restores(c.sequence, c.number) }, func(pt *partition) {
 		pt.imports.restored = restored{c.sequence, c.number + 1}
 		pt.cover(&c)
 		for i := range c.records {
 			pt.replace(&c.records[i])
+		}
+		for i := range c.owed {
+			pt.absorb(&c.owed[i])
 		}
 		was := pt.loss()
 		if pt.cold, pt.coldSince = c.coldAge > 0, 0; pt.cold {
@@ -53,6 +61,36 @@ func (pt *partition) restores(sequence, number uint64) (bool, error) {
 	return number == next, nil
 }
 
+// owes returns, of what chunks have, the records of the keys that this one sets.
+func (c *chunk) owes(chunks [][]byte) (owed []record, err error) {
+	for _, b := range chunks {
+		o, err := decodeChunk(b)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range o.records {
+			if c.sets(r.key().spot()) {
+				owed = append(owed, r)
+			}
+		}
+	}
+	return owed, nil
+}
+
+// sets says whether the chunk says what stands at a spot, if only that nothing does.
+func (c *chunk) sets(at spot) bool {
+	if c.scope == 0 {
+		_, named := c.find(at)
+		return named
+	}
+	return (c.scope&behind == 0 || c.behind.spot().before(at)) &&
+		(c.scope&onward != 0 || !c.records[len(c.records)-1].key().spot().before(at))
+}
+
+func (c *chunk) find(at spot) (int, bool) {
+	return slices.BinarySearchFunc(c.records, at, func(r record, at spot) int { return r.key().spot().compare(at) })
+}
+
 // cover removes what a chunk does not name in the stretch that it covers.
 func (pt *partition) cover(c *chunk) {
 	if c.scope == 0 {
@@ -67,7 +105,7 @@ func (pt *partition) cover(c *chunk) {
 		if c.scope&behind != 0 && at == c.behind.spot() {
 			return true
 		}
-		_, named := slices.BinarySearchFunc(c.records, at, func(r record, at spot) int { return r.key().spot().compare(at) })
+		_, named := c.find(at)
 		if !named {
 			pt.note(e.key())
 		}

@@ -51,7 +51,7 @@ func (c Config) Validate() error {
 // The store is bounded: dead buckets, those that say nothing a missing one does not, are swept as operations go by, but a
 // live bucket is never dropped for a new one. At the bound a new key is Full, once dead buckets have been looked for.
 type Store struct {
-	partitions [partitions]partition // first, where cache lines begin
+	all        atomic.Pointer[[partitions]partition] // nil before the first use: 768 kB that the collector would look into
 	bucketsMax int64
 	buckets    atomic.Int64
 	hand       atomic.Uint32 // the partition of which a page is swept next
@@ -63,6 +63,20 @@ type Store struct {
 // NewStore returns an empty store. The config must be valid.
 func NewStore(c Config) *Store {
 	return &Store{bucketsMax: c.BucketsMax, changed: make(chan struct{}, 1)}
+}
+
+// at returns a partition. A store that nobody uses has none.
+func (s *Store) at(p uint16) *partition {
+	all := s.all.Load()
+	if all == nil {
+		all = s.open()
+	}
+	return &all[p]
+}
+
+func (s *Store) open() *[partitions]partition {
+	s.all.CompareAndSwap(nil, new([partitions]partition)) // it is so large that its cache lines begin where it does
+	return s.all.Load()
 }
 
 // Take takes every cost or, if a guard refuses, none: a refused request burns no quota elsewhere. If only spill limits do
@@ -91,7 +105,7 @@ func (s *Store) check(p uint16, now int64, takes []Take, commit bool) (o Outcome
 }
 
 func (s *Store) tryCheck(p uint16, asked int64, takes []Take, commit bool, short *Shortfall) (o Outcome, tick bool) {
-	pt := &s.partitions[p]
+	pt := s.at(p)
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	now := max(asked, pt.seen)
@@ -157,7 +171,7 @@ func (s *Store) Charge(p uint16, now int64, takes []Take) {
 
 // tryCharge charges what is not charged yet, and says whether the store had no room for some of it.
 func (s *Store) tryCharge(p uint16, asked int64, takes []Take) (full bool) {
-	pt := &s.partitions[p]
+	pt := s.at(p)
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	pt.seen = max(asked, pt.seen)
@@ -185,7 +199,7 @@ func (s *Store) tryCharge(p uint16, asked int64, takes []Take) (full bool) {
 // is in the store is kept, and the partition has seen since. A bucket that is only supposed can be given nothing back, and
 // Reset makes it one again.
 func (s *Store) Cold(p uint16, since int64) {
-	pt := &s.partitions[p]
+	pt := s.at(p)
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	pt.cold, pt.coldSince, pt.seen = true, since, max(since, pt.seen)
@@ -195,7 +209,7 @@ func (s *Store) Cold(p uint16, since int64) {
 // Drop forgets the partition: its buckets, that it was cold or inherited, its time, what was merged into it and restored,
 // and that it was tracked.
 func (s *Store) Drop(p uint16) {
-	pt := &s.partitions[p]
+	pt := s.at(p)
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	s.buckets.Add(-pt.size())
@@ -207,7 +221,7 @@ func (s *Store) Drop(p uint16) {
 // Seen returns the largest now of any operation of the partition, 0 if there was none since Drop. A partition that has seen
 // nothing new has not changed, but by operations that were told an older now than others before them.
 func (s *Store) Seen(p uint16) int64 {
-	pt := &s.partitions[p]
+	pt := s.at(p)
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	return pt.seen
@@ -245,7 +259,7 @@ func (s *Store) sweepNext(now int64) int {
 
 // sweep removes what is dead in one page of p. The partition then has seen now: going back would bring the dead to life.
 func (s *Store) sweep(p uint16, now int64) int {
-	pt := &s.partitions[p]
+	pt := s.at(p)
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	pt.seen = max(now, pt.seen)

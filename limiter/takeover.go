@@ -6,7 +6,7 @@ package limiter
 // from then on comes on top. The partition has seen since. Of several calls the latest since holds. A bucket that is only
 // supposed can be given nothing back.
 func (s *Store) Inherit(p uint16, since int64) {
-	pt := &s.partitions[p]
+	pt := s.at(p)
 	pt.mu.Lock()
 	defer pt.mu.Unlock()
 	pt.inherit(since)

@@ -185,7 +185,7 @@ func TestAClientReservesGrantsAndReads(t *testing.T) {
 				s.t.Errorf("%+v, %v", g, err)
 			}
 		}
-		if d, err := k.Debit(ctx, "debit", "acme", client.Debit{AmountMicros: 4_000_000}); err != nil || !d.Refused() {
+		if d, err := k.Debit(ctx, "debit", "acme", client.Debit{AmountMicros: 4_000_000, Overshoot: client.OvershootDeny}); err != nil || !d.Refused() {
 			s.t.Errorf("%+v, %v", d, err)
 		}
 		if b, err := k.Balance(ctx, "acme"); err != nil || b.BalanceMicros != 3_000_000 || b.Labels["tier"] != "gold" {

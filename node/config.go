@@ -51,7 +51,7 @@ type Config struct {
 	// keys beyond it get their limits' fallback. A bucket is about 49 bytes.
 	BucketsMax int64
 
-	Lease cluster.LeaseTimes // of the right to decide as home; the same on every node
+	Lease cluster.LeaseTimes // of the right to decide as home; nodes may have different ones
 
 	DrainTimeout   time.Duration // of a graceful stop
 	RequestTimeout time.Duration // of a check or a call whose caller set none

@@ -56,15 +56,15 @@ func (e estate) Changes(p uint16, most int) (chunk []byte, more bool) {
 	return append(append(chunk, buckets...), records...), more || moreRecords
 }
 
-// Restore takes in what another estate's Changes returned.
-func (e estate) Restore(p uint16, chunk []byte) error {
+// Restore takes in what another estate's Changes returned, with debits of buckets beside it.
+func (e estate) Restore(p uint16, chunk []byte, owed [][]byte) error {
 	size, n := binary.Uvarint(chunk)
 	if n <= 0 || size > uint64(len(chunk)-n) {
 		return fmt.Errorf("%w: partition %d, %d bytes", errChunk, p, len(chunk))
 	}
 	buckets, records := chunk[n:n+int(size)], chunk[n+int(size):]
 	if len(buckets) > 0 {
-		if err := e.buckets.Restore(p, e.now().UnixNano(), 0, buckets); err != nil {
+		if err := e.buckets.Restore(p, e.now().UnixNano(), 0, buckets, owed...); err != nil {
 			return err
 		}
 	}
@@ -74,9 +74,14 @@ func (e estate) Restore(p uint16, chunk []byte) error {
 	return nil
 }
 
-// Merge adds what a deputy took.
-func (e estate) Merge(p uint16, source uint64, debits []byte) error {
-	return e.buckets.Merge(p, e.now().UnixNano(), source, debits)
+// Merge adds what a deputy took, or a disk kept.
+func (e estate) Merge(p uint16, source uint64, buckets []byte) error {
+	return e.buckets.Merge(p, e.now().UnixNano(), source, buckets)
+}
+
+// Remember takes in records that a disk kept.
+func (e estate) Remember(p uint16, records []byte, age time.Duration) error {
+	return e.records.Restore(p, age, records)
 }
 
 // Recall takes in what the disk kept.

@@ -32,6 +32,8 @@ const (
 	// lingerTime is how long a node that has handed over still forwards what comes, until those who ask have heard that others
 	// are home.
 	lingerTime = 500 * time.Millisecond
+	// lookEvery is how often a node looks after itself: as the keeper and the steward do.
+	lookEvery = 200 * time.Millisecond
 )
 
 // stages lists what runs, each after what it needs; they are stopped in reverse, for these reasons:
@@ -43,6 +45,7 @@ const (
 //	then Raft, after a hand-over of the lead if it has it;
 //	and the peer connections and the port last, since everything above uses them.
 func (p *parts) stages(ready chan struct{}) []stage {
+	p.began = time.Now()
 	closing := make(chan struct{})
 	api, healthy := p.apiServer(closing)
 	return []stage{
@@ -52,15 +55,19 @@ func (p *parts) stages(ready chan struct{}) []stage {
 		{"peer service", func(ctx context.Context) error {
 			return serveGRPC(ctx, p.peerServer(ctx.Done()), p.port.GRPC(), peerTimeout)
 		}},
+		{"journal", p.keepJournal},
 		{"raft", p.group.Run},
 		{"lineage", p.remember},
 		{"gossip", func(ctx context.Context) error { return p.gossip.Run(ctx, p.roster) }},
 		{"book", p.book.Run},
 		{"keeper", p.keeper.Run},
+		{"ledger", p.pulse().Run},
 		{"snapshots", p.snapshots.Run},
 		{"copies", p.copies.Run},
 		{"debits", p.debits.Run},
+		{"cancels", p.cancels.Run},
 		{"steward", p.steward.Run},
+		{"reach", p.reach.Run},
 		{"lease", p.lease.Run},
 		{"waterfall", p.waterfall.Run},
 		{"policy", p.seed},
@@ -68,7 +75,7 @@ func (p *parts) stages(ready chan struct{}) []stage {
 			defer context.AfterFunc(ctx, func() { close(closing) })()
 			return serveGRPC(ctx, api, p.grpc, closeTimeout)
 		}},
-		{"http", p.serveHTTP},
+		{"http", func(ctx context.Context) error { return p.serveHTTP(ctx, closing) }},
 		{"readiness", func(ctx context.Context) error { return p.watch(ctx, ready, healthy) }},
 	}
 }
@@ -107,7 +114,7 @@ func (p *parts) seed(ctx context.Context) error {
 
 // forget closes the connections to addresses that no known member has any more.
 func (p *parts) forget(ctx context.Context) error {
-	poll(ctx, time.Second, func() bool {
+	p.look(ctx, 5*lookEvery, func() bool {
 		known := make(map[string]bool)
 		for _, m := range p.roster() {
 			known[m.Peer] = true
@@ -144,7 +151,7 @@ func (p *parts) notReady() error {
 }
 
 // watch closes ready at the first moment this node can decide, and then keeps the gRPC health in step, those who watch the
-// view, and what the cluster knows of how many they are. Each look wakes an idle processor, so there are few.
+// view, and what the cluster knows of how many they are.
 func (p *parts) watch(ctx context.Context, ready chan struct{}, healthy *health.Server) error {
 	if !poll(ctx, 20*time.Millisecond, func() bool { return p.notReady() == nil && p.lease.Whole() }) {
 		return nil
@@ -153,7 +160,7 @@ func (p *parts) watch(ctx context.Context, ready chan struct{}, healthy *health.
 	tellHealth(healthy, true)
 	close(ready)
 	was, epoch, version := true, uint64(0), uint64(0)
-	poll(ctx, 100*time.Millisecond, func() bool {
+	p.look(ctx, lookEvery, func() bool {
 		if is := p.notReady() == nil; is != was {
 			tellHealth(healthy, is)
 			was = is
@@ -167,6 +174,19 @@ func (p *parts) watch(ctx context.Context, ready chan struct{}, healthy *health.
 		return false
 	})
 	return nil
+}
+
+// look is poll in step with the other looks and with the tickers that began with the node: what an idle node costs is the
+// moments at which it wakes up, more than what it does then.
+func (p *parts) look(ctx context.Context, every time.Duration, done func() bool) bool {
+	step := time.NewTimer(every - time.Since(p.began)%every)
+	defer step.Stop()
+	select {
+	case <-step.C:
+		return poll(ctx, every, done)
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func tellHealth(healthy *health.Server, ready bool) {
@@ -227,7 +247,7 @@ func (p *parts) peerServer(closing <-chan struct{}) *grpc.Server {
 	s := grpc.NewServer(append(append(transport.SameCluster(p.lineage), transport.Windows()...), transport.Codec(),
 		grpc.MaxRecvMsgSize(peerBytesMax), grpc.MaxSendMsgSize(peerBytesMax),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: transport.PeerPing / 2}))...)
-	service := &transport.PeerServer{Router: p.router, Keeper: p.keeper, Quorum: quorum{p.group}, Lessor: p.lessor, Copies: p.copies, Roster: p.steward, Timeout: p.cfg.RequestTimeout, Closing: closing}
+	service := &transport.PeerServer{Router: p.router, Keeper: p.keeper, Quorum: quorum{p.group}, Reader: quorum{p.group}, Lessor: p.lessor, Copies: p.copies, Roster: p.steward, Undo: p.waterfall.Cancel, Journal: p.journal, Timeout: p.cfg.RequestTimeout, Closing: closing}
 	service.Register(s)
 	return s
 }
@@ -238,7 +258,7 @@ func (p *parts) apiServer(closing <-chan struct{}) (*grpc.Server, *health.Server
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: transport.PeerPing}))...)
 	access := &transport.AccessServer{Access: p.router, Views: p, Timeout: p.cfg.RequestTimeout, Closing: closing}
 	access.Register(s)
-	weirv1.RegisterLedgerServiceServer(s, &transport.LedgerServer{Ledger: p.ledger, Timeout: p.cfg.RequestTimeout})
+	weirv1.RegisterLedgerServiceServer(s, &transport.LedgerServer{Ledger: p.ledger, Events: p.events(closing), Timeout: p.cfg.RequestTimeout, Closing: closing})
 	weirv1.RegisterAdminServiceServer(s, &transport.AdminServer{Policies: p.library(), Timeout: p.cfg.RequestTimeout})
 	rlsv3.RegisterRateLimitServiceServer(s, p.rls())
 	h := health.NewServer()
@@ -267,10 +287,11 @@ func serveGRPC(ctx context.Context, s *grpc.Server, l net.Listener, timeout time
 	return err
 }
 
-func (p *parts) serveHTTP(ctx context.Context) error {
+func (p *parts) serveHTTP(ctx context.Context, closing <-chan struct{}) error {
 	api := &transport.HTTPServer{
 		Access: p.router, Ledger: p.ledger, Policies: p.library(), Versions: p.library(), Beside: p.library(),
 		Policy: p.book.Current, JSON: p.rls().JSON, Views: p, Roster: roster{p}, Backups: backups{p}, Headers: p.headerStyle,
+		Events: p.events(closing), Now: p.now,
 		Ready: p.notReady, Metrics: p.meters.write, Jitter: jitter, Timeout: p.cfg.RequestTimeout,
 	}
 	s := &http.Server{

@@ -75,7 +75,7 @@ func (p *parts) leases(v *cluster.View) map[string]time.Duration {
 // remember keeps whose log this node has beside the log, so that it knows at its next start, before a leader says what of it is
 // agreed.
 func (p *parts) remember(ctx context.Context) error {
-	poll(ctx, 100*time.Millisecond, func() bool {
+	p.look(ctx, lookEvery, func() bool {
 		if v := p.views.Current(); v != nil {
 			if err := p.group.SetLineage(v.Lineage()); err != nil {
 				p.cfg.Logger.Warn("remember the cluster", "error", err)

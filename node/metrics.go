@@ -35,6 +35,8 @@ const durationName = "weir_check_duration_seconds"
 type gauges struct {
 	tally                                   func() cluster.Tally
 	lost                                    func() uint64 // leases
+	moves                                   func() (done uint64, took time.Duration)
+	unreached                               func() float64 // members
 	epoch, members, buckets, term, accounts func() float64
 	shares, bound                           func() float64 // buckets of shares; the most of these and of the home's each
 	leading                                 func() float64
@@ -103,6 +105,9 @@ func newMeters(version string, g gauges) *meters {
 	} {
 		m.set.NewGauge(name, func() float64 { return of(g.tally()) })
 	}
+	m.set.NewGauge("weir_moves_total", func() float64 { done, _ := g.moves(); return float64(done) })
+	m.set.NewGauge("weir_moves_seconds_total", func() float64 { _, took := g.moves(); return took.Seconds() })
+	m.set.NewGauge("weir_unreached_members", g.unreached)
 	m.set.NewGauge("weir_leases_lost_total", func() float64 { return float64(g.lost()) })
 	m.set.NewGauge(fmt.Sprintf(`weir_build_info{version=%q}`, version), func() float64 { return 1 })
 	return m
@@ -263,8 +268,10 @@ func (p meteredPeer) Check(ctx context.Context, r policy.Request, epoch uint64) 
 }
 
 // Forward forwards and counts what comes of it.
-func (p meteredPeer) Forward(ctx context.Context, encoded string, epoch uint64, wait time.Duration, answer func(cluster.Carried, error)) {
-	p.Peer.Forward(ctx, encoded, epoch, wait, func(c cluster.Carried, err error) {
+func (p meteredPeer) Forward(
+	ctx context.Context, id uint64, encoded string, epoch uint64, wait time.Duration, answer func(cluster.Carried, error),
+) {
+	p.Peer.Forward(ctx, id, encoded, epoch, wait, func(c cluster.Carried, err error) {
 		p.m.count(pathForward, c.Took, &policy.Decision{Verdict: c.Verdict, Reason: c.Reason, Refusing: c.Refusing}, err)
 		answer(c, err)
 	})

@@ -38,6 +38,7 @@ func quietMeters() *meters {
 	return newMeters("v", gauges{
 		epoch: zero, members: zero, buckets: zero, term: zero, accounts: zero, shares: zero, bound: zero, leading: zero, lease: zero,
 		tally: func() cluster.Tally { return cluster.Tally{} }, lost: func() uint64 { return 0 },
+		moves: func() (uint64, time.Duration) { return 0, 0 }, unreached: zero,
 	})
 }
 
@@ -83,7 +84,7 @@ type carrying struct {
 	err     error
 }
 
-func (c carrying) Forward(_ context.Context, _ string, _ uint64, _ time.Duration, answer func(cluster.Carried, error)) {
+func (c carrying) Forward(_ context.Context, _ uint64, _ string, _ uint64, _ time.Duration, answer func(cluster.Carried, error)) {
 	answer(c.carried, c.err)
 }
 
@@ -101,7 +102,7 @@ func TestWhatIsForwardedIsCountedByWhatCameOfIt(t *testing.T) {
 		{err: cluster.ErrUnreachable},
 	} {
 		heard := 0
-		meteredPeers{carryingPeers{c}, m, time.Now}.Peer("").Forward(t.Context(), "", 1, time.Second, func(got cluster.Carried, err error) {
+		meteredPeers{carryingPeers{c}, m, time.Now}.Peer("").Forward(t.Context(), 1, "", 1, time.Second, func(got cluster.Carried, err error) {
 			if heard++; got.Refusing != c.carried.Refusing || err != c.err {
 				t.Errorf("heard %+v, %v", got, err)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/weir-cluster/weir/cluster"
 	"github.com/weir-cluster/weir/ledger"
 	"github.com/weir-cluster/weir/ledger/group"
+	"github.com/weir-cluster/weir/ledger/journal"
 	"github.com/weir-cluster/weir/limiter"
 	"github.com/weir-cluster/weir/policy"
 	"github.com/weir-cluster/weir/ring"
@@ -35,6 +36,7 @@ type parts struct {
 	views   *cluster.Views // machines
 	book    *policy.Book
 	machine *ledger.Machine
+	journal *journal.Journal // of the ledger's events
 
 	group   *group.Group
 	gossip  *cluster.Gossip
@@ -42,9 +44,12 @@ type parts struct {
 	keeper  *cluster.Keeper
 	lease   *cluster.Lease
 	lessor  *cluster.Lessor
+	reach   *cluster.Reach
+	moves   cluster.Moves
 	steward *cluster.Steward
 	copies  *cluster.Copies
 	debits  *cluster.Debits
+	cancels *cluster.Cancels
 
 	buckets   *limiter.Store // as home
 	shares    *limiter.Store // of what no home decides
@@ -57,6 +62,7 @@ type parts struct {
 	router    *cluster.Router
 	audience  transport.Audience
 
+	began    time.Time // when the stages were made
 	stopping atomic.Bool
 }
 
@@ -113,18 +119,20 @@ func (p *parts) agree() error {
 	p.records = policy.NewRecords(policy.RecordsConfig{Policy: p.book.Current, Now: p.now})
 	p.links = transport.NewPeers(p.cfg.network(), p.lineage)
 	p.snapshots = newSnapshots(snapshotsConfig{
-		Disk: p.cfg.snapshots(), Every: p.cfg.SnapshotEvery, Views: p.views, Buckets: p.buckets, Records: p.records, Now: p.now, Logger: log,
+		Disk: p.cfg.snapshots(), Every: p.cfg.SnapshotEvery, Views: p.views, Peers: p.links, Buckets: p.buckets, Records: p.records, Now: p.now, Logger: log,
 		Kept: func(part uint16) (uint64, bool) { return p.copies.Kept(part) },
 	})
+	p.debits = cluster.NewDebits(cluster.DebitsConfig{
+		Name: p.cfg.Name, Boot: p.boot, Source: mathrand.Uint64N(1 << 63), Now: p.now, Copies: p.buckets, BucketsMax: p.cfg.BucketsMax,
+		Views: p.views, Peers: p.links, Logger: log,
+		Begun:  func(part uint16, since uint64) bool { return p.copies.Begun(part, since) },
+		Copied: func(part uint16) bool { return p.copies.Copied(part) },
+	})
 	p.copies = cluster.NewCopies(cluster.CopiesConfig{
-		Name: p.cfg.Name, Boot: p.boot, Now: p.now, State: estate{p.buckets, p.records, p.now, p.snapshots}, Peers: p.links,
+		Name: p.cfg.Name, Boot: p.boot, Now: p.now, State: estate{p.buckets, p.records, p.now, p.snapshots}, Peers: p.links, Debits: p.debits,
 		Ready: func() { p.lease.Ask() }, Logger: log,
 	})
-	p.debits = cluster.NewDebits(cluster.DebitsConfig{
-		Name: p.cfg.Name, Boot: p.boot, Source: mathrand.Uint64(), Now: p.now, BucketsMax: p.cfg.BucketsMax,
-		Views: p.views, Peers: p.links, Logger: log,
-	})
-	p.machine = ledger.NewMachine(ledger.DefaultConfig())
+	p.machine = p.credits()
 
 	g := group.DefaultConfig()
 	g.Name, g.Network, g.Storage, g.Now, g.Logger = p.cfg.Name, p.port.Raft(), p.cfg.storage(), p.now, log
@@ -134,6 +142,9 @@ func (p *parts) agree() error {
 	g.Machines = machines(p.views, p.book, p.machine)
 	var err error
 	if p.group, err = group.New(g); err != nil {
+		return err
+	}
+	if err := p.openJournal(); err != nil {
 		return err
 	}
 	if err := p.tellable(); err != nil {
@@ -147,14 +158,15 @@ func (p *parts) agree() error {
 		return err
 	}
 	p.keeper = &cluster.Keeper{Gossip: p.gossip, Views: p.views, Policies: p.book, Peers: p.links, Logger: log}
-	p.proposer = &cluster.Proposer{Quorum: quorum{p.group}, Gossip: p.gossip, Peers: p.links}
+	p.proposer = &cluster.Proposer{Quorum: quorum{p.group}, Reader: quorum{p.group}, Gossip: p.gossip, Peers: p.links}
 	p.lessor = cluster.NewLessor(cluster.LessorConfig{
 		Name: p.cfg.Name, Server: p.group.ID(), Times: p.cfg.Lease, Now: p.now, Terms: quorum{p.group}, Views: p.views, Policies: p.book,
-		Gossip: p.gossip, Peers: p.links,
+		Gossip: p.gossip, Peers: p.links, Gather: 2 * time.Millisecond,
 	})
+	p.reach = cluster.NewReach(cluster.ReachConfig{Name: p.cfg.Name, Views: p.views, Gossip: p.gossip, Peers: p.links})
 	p.lease = cluster.NewLease(cluster.LeaseConfig{
 		Name: p.cfg.Name, Boot: p.boot, Server: p.group.ID(), Times: p.cfg.Lease, Now: p.now, Views: p.views, Policies: p.book, Quorum: quorum{p.group},
-		Lessor: p.lessor, Gossip: p.gossip, Peers: p.links, Copies: p.copies, Logger: log,
+		Lessor: p.lessor, Gossip: p.gossip, Peers: p.links, Copies: p.copies, Reach: p.reach, Logger: log,
 	})
 	p.steward = &cluster.Steward{
 		Gossip: p.gossip, Views: p.views, Quorum: quorum{p.group}, Voters: quorum{p.group},
@@ -178,8 +190,8 @@ func (p *parts) tellable() error {
 func (p *parts) self() cluster.Member {
 	return cluster.Member{
 		Name: p.cfg.Name, Boot: p.boot, Server: p.group.ID(), Zone: p.cfg.Zone, Voter: p.cfg.Voter != "no",
-		Weight: p.cfg.Weight,
-		Peer:   p.told(p.port.Addr()), HTTP: p.told(p.http.Addr()), GRPC: p.told(p.grpc.Addr()),
+		Weight: p.cfg.Weight, LeaseMS: uint32(p.cfg.Lease.Held().Milliseconds()),
+		Peer: p.told(p.port.Addr()), HTTP: p.told(p.http.Addr()), GRPC: p.told(p.grpc.Addr()),
 	}
 }
 
@@ -223,6 +235,7 @@ func (p *parts) resolve(name string) (string, error) {
 // adopt gives this node its part in a new view, before it comes into force.
 func (p *parts) adopt(previous, next *cluster.View) {
 	p.tellOf(previous, next)
+	p.moves.Follow(p.cfg.Name, next, p.now())
 	p.copies.Adopt(next)
 	p.lease.Ask()
 }
@@ -249,7 +262,8 @@ func (p *parts) tellOf(previous, next *cluster.View) {
 
 // decide makes what decides: the ledger's front, the waterfall, the fallback, and the router before them.
 func (p *parts) decide() {
-	p.ledger = ledger.New(p.proposer.For(machineLedger, true))
+	proposal := p.proposer.For(machineLedger, true)
+	p.ledger = ledger.NewReading(proposal, reading{proposal})
 	purse := policy.Thrifty(p.ledger, policy.ThriftyConfig{Now: p.now})
 	p.waterfall = policy.NewWaterfall(policy.WaterfallConfig{
 		Policy: p.book.Current, Limits: p.buckets, Hasher: p.hasher, Purse: purse, Now: p.now, Lease: p.lease, Logger: p.cfg.Logger,
@@ -266,10 +280,11 @@ func (p *parts) decide() {
 		}),
 		settler: p.waterfall,
 	}
+	p.cancels = cluster.NewCancels(cluster.CancelsConfig{Now: p.now, Views: p.views, Peers: p.links, Logger: p.cfg.Logger})
 	p.router = cluster.NewRouter(cluster.RouterConfig{
 		Name: p.cfg.Name, Boot: p.boot, Views: p.views, Keeper: p.keeper, Policy: p.book.Current,
 		Peers: meteredPeers{p.links, p.meters, p.now}, Home: metered{home, p.meters, p.now}, Lease: p.lease, Tenant: p.copies,
-		Fallback: meteredFallback{fallback, p.meters, p.now}, ForwardTimeout: p.cfg.ForwardTimeout,
+		Fallback: meteredFallback{fallback, p.meters, p.now}, ForwardTimeout: p.cfg.ForwardTimeout, Cancels: p.cancels, Source: mathrand.Uint64(),
 	})
 }
 
@@ -293,14 +308,15 @@ func (p *parts) hasher() limiter.Hasher {
 
 func (p *parts) gauges() gauges {
 	return gauges{
-		tally: p.copies.Tally, lost: p.lease.Lost,
-		epoch:    func() float64 { return float64(p.views.Epoch()) },
-		members:  func() float64 { return float64(len(p.gossip.Alive())) },
-		buckets:  func() float64 { return float64(p.buckets.Len()) },
-		shares:   func() float64 { return float64(p.shares.Len()) },
-		bound:    func() float64 { return float64(p.cfg.BucketsMax) },
-		accounts: func() float64 { return float64(p.machine.Accounts()) },
-		term:     func() float64 { return float64(p.group.Status().Term) },
+		tally: p.copies.Tally, lost: p.lease.Lost, moves: p.moves.Tally,
+		unreached: func() float64 { return float64(len(p.reach.Unreached())) },
+		epoch:     func() float64 { return float64(p.views.Epoch()) },
+		members:   func() float64 { return float64(len(p.gossip.Alive())) },
+		buckets:   func() float64 { return float64(p.buckets.Len()) },
+		shares:    func() float64 { return float64(p.shares.Len()) },
+		bound:     func() float64 { return float64(p.cfg.BucketsMax) },
+		accounts:  func() float64 { return float64(p.machine.Accounts()) },
+		term:      func() float64 { return float64(p.group.Status().Term) },
 		lease: func() float64 {
 			end, _ := p.lease.Until()
 			return max(0, end.Sub(p.now()).Seconds())

@@ -22,9 +22,9 @@ const (
 // machines are what the Raft group drives.
 func machines(views pure, book *policy.Book, credits *ledger.Machine) map[string]group.Machine {
 	return map[string]group.Machine{
-		machineView:   unstamped{views},
-		machinePolicy: bookMachine{book},
-		machineLedger: ledgerMachine{credits},
+		machineView:   unstamped{pure: views},
+		machinePolicy: bookMachine{Book: book},
+		machineLedger: ledgerMachine{Machine: credits},
 	}
 }
 
@@ -35,25 +35,39 @@ type pure interface {
 	Restore(r io.Reader) error
 }
 
+// local is the part of a machine that has no queries: each node reads its own copy.
+type local struct{}
+
+// Query has no answer.
+func (local) Query([]byte) []byte { return nil }
+
 // unstamped makes a pure machine one of the group.
-type unstamped struct{ pure }
+type unstamped struct {
+	pure
+	local
+}
 
 // Apply drops the stamp.
-func (u unstamped) Apply(_ group.Stamp, command []byte) []byte { return u.pure.Apply(command) }
+func (u unstamped) Apply(_ group.Stamp, command []byte) ([]byte, error) {
+	return u.pure.Apply(command), nil
+}
 
 // bookMachine makes the book of policies one of the group.
-type bookMachine struct{ *policy.Book }
+type bookMachine struct {
+	*policy.Book
+	local
+}
 
 // Apply passes the log's time on: what has ended gives room by it.
-func (m bookMachine) Apply(at group.Stamp, command []byte) []byte {
-	return m.Book.Apply(at.Wall, command)
+func (m bookMachine) Apply(at group.Stamp, command []byte) ([]byte, error) {
+	return m.Book.Apply(at.Wall, command), nil
 }
 
 // ledgerMachine makes the ledger's state machine one of the group.
 type ledgerMachine struct{ *ledger.Machine }
 
 // Apply passes the stamp on: it is the ledger's only clock.
-func (m ledgerMachine) Apply(at group.Stamp, command []byte) []byte {
+func (m ledgerMachine) Apply(at group.Stamp, command []byte) ([]byte, error) {
 	return m.Machine.Apply(ledger.Stamp(at), command)
 }
 
@@ -63,21 +77,33 @@ type quorum struct{ *group.Group }
 var (
 	_ cluster.Quorum = quorum{}
 	_ cluster.Voters = quorum{}
+	_ cluster.Reader = quorum{}
 )
 
 // Propose appends a command if this node leads, and says in the cluster's words what came of it.
 func (q quorum) Propose(ctx context.Context, machine string, command []byte) ([]byte, error) {
 	reply, err := q.Group.Propose(ctx, machine, command)
+	return reply, q.said(err)
+}
+
+// Query asks a machine of this node, and says in the cluster's words why there is no answer.
+func (q quorum) Query(ctx context.Context, machine string, query []byte, read cluster.Read) ([]byte, cluster.AsOf, error) {
+	reply, as, err := q.Group.Query(ctx, machine, query, group.Read(read))
+	return reply, cluster.AsOf(as), q.said(err)
+}
+
+// said is an error of the group in the cluster's words.
+func (q quorum) said(err error) error {
 	switch outcome := group.OutcomeOf(err); {
 	case outcome == group.Applied:
-		return reply, nil
+		return nil
 	case outcome == group.Unknown:
-		return nil, fmt.Errorf("%w: %w", cluster.ErrUnknown, err)
+		return fmt.Errorf("%w: %w", cluster.ErrUnknown, err)
 	case errors.Is(err, group.ErrNotLeader):
 		leader, _ := q.Leader()
-		return nil, &cluster.NotLeaderError{Leader: leader}
+		return &cluster.NotLeaderError{Leader: leader}
 	default:
-		return nil, fmt.Errorf("%w: %w", cluster.ErrNotApplied, err)
+		return fmt.Errorf("%w: %w", cluster.ErrNotApplied, err)
 	}
 }
 

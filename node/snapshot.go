@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,10 +18,10 @@ import (
 )
 
 const (
-	snapshotLook  = 250 * time.Millisecond // between looks whether there is something to write
-	snapshotSlow  = 10 * time.Second       // a write that takes longer is told of
-	snapshotLast  = 5 * time.Second        // bounds the writes at a stop
-	snapshotRest  = 10                     // times as long as a write took pass from its begin to the next one's
+	snapshotLook  = time.Second      // between looks whether there is something to write
+	snapshotSlow  = 10 * time.Second // a write that takes longer is told of
+	snapshotLast  = 5 * time.Second  // bounds the writes at a stop
+	snapshotRest  = 10               // times as long as a write took pass from its begin to the next one's
 	snapshotChunk = 64 << 10
 	// seenLate is how much older than another one a clock reading may be that a partition is changed by after it.
 	seenLate = time.Second
@@ -31,6 +32,7 @@ type snapshotsConfig struct {
 	Disk    Snapshots // nil: nothing is kept
 	Every   time.Duration
 	Views   *cluster.Views
+	Peers   cluster.Peers // to whom what the disk kept is offered
 	Buckets *limiter.Store
 	Records *policy.Records
 	Now     func() time.Time
@@ -106,6 +108,9 @@ func (s *snapshots) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
+	var offered sync.WaitGroup
+	defer offered.Wait()
+	offered.Go(func() { s.offer(ctx) })
 	tick := time.NewTicker(snapshotLook)
 	defer tick.Stop()
 	var ended <-chan error // of the write on its way; nil: there is none
@@ -228,7 +233,7 @@ func (s *snapshots) section(p uint16) *section {
 		tenure, own := s.cfg.Kept(p)
 		var part *section
 		if tenure == 0 {
-			part = s.past.carry(p, s.server, s.cfg.Views.Current())
+			part = s.past.carry(p, s.cfg.Views.Current())
 		} else {
 			part = s.copyOut(p, tenure, own)
 		}
@@ -237,7 +242,7 @@ func (s *snapshots) section(p uint16) *section {
 		}
 		if tenure > 0 {
 			*w = writtenPart{tenure, part.at}
-			s.past.drop(p)
+			s.past.outlive(p, s.server, s.cfg.Views.Current())
 		}
 		return part
 	}

@@ -38,6 +38,39 @@ func (k *past) clear() {
 	k.sections = nil
 }
 
+// some says whether there is anything.
+func (k *past) some() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.sections) > 0
+}
+
+// lost returns what others are home of by a view in the tenure directly after.
+func (k *past) lost(server string, v *cluster.View) (all []*section) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for p, part := range k.sections {
+		if home, ok := v.Home(p); ok && home.Server != server && v.Table.Priors[p] == part.tenure {
+			all = append(all, part)
+		}
+	}
+	return all
+}
+
+// outlive forgets what there is of a partition that this node has by now, but for what may be offered to its home.
+func (k *past) outlive(p uint16, server string, v *cluster.View) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	part := k.sections[p]
+	if part == nil {
+		return
+	}
+	if home, ok := v.Home(p); ok && home.Server != server && v.Table.Priors[p] == part.tenure && v.Cluster == k.cluster {
+		return
+	}
+	delete(k.sections, p)
+}
+
 func (k *past) drop(p uint16) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -56,16 +89,12 @@ func (k *past) take(p uint16, tenure uint64) *section {
 	return part
 }
 
-// carry returns what there is of a partition for the next snapshot. It is of no use any more when by a view another home than
-// this server was named since.
-func (k *past) carry(p uint16, server string, v *cluster.View) *section {
+// carry returns what there is of a partition for the next snapshot. It is of no use any more when by a view a tenure has ended since.
+func (k *past) carry(p uint16, v *cluster.View) *section {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	part := k.sections[p]
-	if part == nil || v == nil || v.Table.Since[p] == part.tenure {
-		return part
-	}
-	if home, ok := v.Home(p); ok && home.Server == server && v.Table.Priors[p] == part.tenure {
+	if part == nil || v == nil || v.Table.Since[p] == part.tenure || v.Table.Priors[p] == part.tenure {
 		return part
 	}
 	delete(k.sections, p)
@@ -86,12 +115,7 @@ func (s *snapshots) Recall(p uint16, prior, since uint64) bool {
 		return false
 	}
 	now := s.cfg.Now()
-	age := max(0, now.Sub(time.Unix(0, part.at)))
-	good := part.epoch == 0 || since == part.epoch+1 || age <= copyAge
-	debts := age
-	if !good {
-		debts = longAgo
-	}
+	age, debts, good := part.aged(now, since)
 	s.cfg.Buckets.Drop(p)
 	var spoilt error
 	err := part.each(func(kind byte, chunk []byte) error {
@@ -108,6 +132,16 @@ func (s *snapshots) Recall(p uint16, prior, since uint64) bool {
 		s.cfg.Logger.Warn("take in what the disk kept; more of the kind is not told of", "partition", p, "error", all)
 	}
 	return good && err == nil
+}
+
+// aged returns how old a section is, and how old its debts must be taken to be: if it is not good, that is so old that none is
+// left.
+func (s *section) aged(now time.Time, since uint64) (age, debts time.Duration, good bool) {
+	age = max(0, now.Sub(time.Unix(0, s.at)))
+	if s.epoch == 0 || since == s.epoch+1 || age <= copyAge {
+		return age, age, true
+	}
+	return age, longAgo, false
 }
 
 // remedy says what a person should do about a snapshot that is of no use.

@@ -169,7 +169,8 @@ func TestWhatIsNotRecalledYetStaysInTheNextSnapshots(t *testing.T) {
 		{5, 3, 2, me, true},
 		{5, 3, 2, "n2/other", true},
 		{6, 6, 3, me, true},
-		{6, 6, 3, "n2/other", false},
+		{6, 6, 3, "n2/other", true}, // which is offered it
+		{7, 7, 6, "n2/other", false},
 		{7, 7, 6, me, false},
 	} {
 		is := newLife(t, dir, &now)

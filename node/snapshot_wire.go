@@ -49,6 +49,9 @@ type section struct {
 	epoch     uint64 // of the view by which the node had a copy; 0: it was home
 	at        int64  // Unix nanoseconds
 	pieces    []byte // encoded
+
+	offer uint64 // names it to the home elsewhere that it is offered to; zero: it was not
+	tries int    // how often it was
 }
 
 // add appends a piece.

@@ -131,6 +131,41 @@ func (p *Policy) Account(r Request) (Account, error) {
 	return d.accountOf(r.Attributes)
 }
 
+// Locate is Account for who has the same request decided next: the request remembers its account, so that it is not found
+// again by the same policy. From then on neither its domain nor its attributes may change.
+func (p *Policy) Locate(r *Request) (Account, error) {
+	d, err := p.domainOf(r)
+	if err != nil {
+		return Account{}, err
+	}
+	if r.located.domain == d {
+		return r.located.account, nil
+	}
+	if err := fewAttributes(r.Attributes); err != nil {
+		return Account{}, err
+	}
+	a, err := d.accountOf(r.Attributes)
+	if err == nil {
+		r.located = located{p, d, a}
+	}
+	return a, err
+}
+
+// located is what a request remembers. A domain is of one compiled policy, so that another policy finds nothing here.
+type located struct {
+	policy  *Policy
+	domain  *Domain
+	account Account
+}
+
+// domainOf returns the domain of a request.
+func (p *Policy) domainOf(r *Request) (*Domain, error) {
+	if r.located.policy == p {
+		return r.located.domain, nil
+	}
+	return p.Domain(r.Domain)
+}
+
 func (d *Domain) accountOf(attributes []Attribute) (Account, error) {
 	if d.envoy != nil {
 		return d.envoy.account(attributes)

@@ -21,9 +21,10 @@ type FallbackConfig struct {
 	Now    func() time.Time
 }
 
-// Debits are told what a deputy took for a home that could not be reached, so that the home hears of it.
+// Debits take for a home that could not be reached, as limiter.Store.Take does from this node's copy of what the home has, and
+// see that the home hears of it.
 type Debits interface {
-	Charge(partition uint16, now int64, takes []limiter.Take)
+	Take(partition uint16, now int64, takes []limiter.Take) limiter.Outcome
 }
 
 // Fallback decides when no home can be reached, by what each limit's `fallback` says. It never spills into credit and
@@ -136,11 +137,11 @@ func (f *Fallback) take(p *plan, peek bool, on footing) limiter.Outcome {
 	if peek {
 		ask = (*limiter.Store).Peek
 	}
+	if on.ground == byCopy && !peek {
+		return f.c.Debits.Take(part, now, p.takes)
+	}
 	if on.own != nil {
-		if outcome, _ := ask(on.own, part, now, p.takes); outcome != limiter.Taken || on.nodes == 0 {
-			if outcome == limiter.Taken && !peek {
-				f.c.Debits.Charge(part, now, slices.Clone(p.takes))
-			}
+		if outcome, _ := ask(on.own, part, now, p.takes); outcome != limiter.Taken || on.ground == byCopy {
 			return outcome
 		}
 	}

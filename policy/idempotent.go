@@ -143,7 +143,7 @@ func (i *idempotent) join(r *Request, begin bool) (f *first, mine bool, err erro
 	if err := p.Validate(*r); err != nil {
 		return nil, false, err
 	}
-	a, err := p.Account(*r)
+	a, err := p.Locate(r)
 	if err != nil {
 		return nil, false, err
 	}

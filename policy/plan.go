@@ -61,14 +61,14 @@ func (p *plan) make(current *Policy, h limiter.Hasher, r *Request, at time.Time)
 	if current == nil {
 		return fmt.Errorf("%w: this node has no policy yet", ErrUnavailable)
 	}
-	d, err := current.Domain(r.Domain)
+	d, err := current.domainOf(r)
 	if err != nil {
 		return err
 	}
 	if p.cost, err = d.validate(r); err != nil {
 		return err
 	}
-	if p.account, err = d.accountOf(r.Attributes); err != nil {
+	if p.account, err = current.Locate(r); err != nil {
 		return err
 	}
 	p.policy, p.at, p.domain, p.explain = current, at, d, r.Explain

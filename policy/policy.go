@@ -87,6 +87,11 @@ type Request struct {
 	// Override, if not nil, stands in for the limit that an Envoy tree has for these attributes, or where it has none.
 	// Only a domain that is such a tree permits it.
 	Override *LimitOverride
+	// ID names a check that came from another node, which was the first to get it, wherever it is sent after that: who decides it
+	// as home remembers what it took, for Cancel. Zero: it has none.
+	ID uint64
+
+	located located // by Locate
 }
 
 // LimitOverride is a limit that a request brings along: Count in each window of the given length, which is aligned to

@@ -37,7 +37,10 @@ func (l *raftless) Propose(_ context.Context, command []byte) ([]byte, error) {
 		return nil, l.away
 	}
 	l.index++
-	reply := l.machine.Apply(ledger.Stamp{Term: 1, Index: l.index, Wall: l.now()}, command)
+	reply, err := l.machine.Apply(ledger.Stamp{Term: 1, Index: l.index, Wall: l.now()}, command)
+	if err != nil {
+		return nil, err
+	}
 	return reply, l.broken
 }
 

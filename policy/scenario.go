@@ -157,7 +157,11 @@ func newStory(name, document string) (*story, error) {
 	machine, index := ledger.NewMachine(ledger.DefaultConfig()), uint64(0)
 	s.ledger = ledger.New(alone(func(command []byte) []byte {
 		index++
-		return machine.Apply(ledger.Stamp{Term: 1, Index: index, Wall: s.now}, command)
+		reply, err := machine.Apply(ledger.Stamp{Term: 1, Index: index, Wall: s.now}, command)
+		if err != nil {
+			panic(err)
+		}
+		return reply
 	}))
 	hasher := func() limiter.Hasher { return limiter.Hasher{} }
 	s.waterfall = NewWaterfall(WaterfallConfig{

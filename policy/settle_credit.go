@@ -60,7 +60,7 @@ func (x *settling) rest() error {
 
 // pay asks for cost, and then for what there is. It returns the key of the debit that the receipt is of.
 func (x *settling) pay(ctx context.Context, cost ledger.Credits) (string, ledger.Receipt, error) {
-	d := ledger.Debit{Key: x.key(), Account: x.r.account.Payer, Amount: cost, Order: x.r.order, Memo: "settle " + x.r.domain.name}
+	d := ledger.Debit{Key: x.key(), Account: x.r.account.Payer, Amount: cost, Order: x.r.order, Memo: "settle " + x.r.domain.name, Overshoot: ledger.Deny}
 	receipt, err := x.w.c.Purse.Debit(ctx, d)
 	if err == nil && receipt.Outcome == ledger.Insufficient && receipt.BalanceAfter > 0 && receipt.BalanceAfter < cost {
 		d.Key, d.Amount = restOf(d.Key), receipt.BalanceAfter

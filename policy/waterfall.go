@@ -82,6 +82,8 @@ type Waterfall struct {
 	c     WaterfallConfig
 	plans sync.Pool // of *plan
 	undos chan ledger.Return
+
+	recent recent
 }
 
 var _ Trier = (*Waterfall)(nil)
@@ -115,6 +117,12 @@ func (w *Waterfall) check(ctx context.Context, p *plan, r *Request, d *Decision)
 	at := w.c.Now()
 	p.answer, p.states, p.sources = d, d.Limits, d.Sources
 	err := p.make(w.c.Policy(), w.c.Hasher(), r, at)
+	if err == nil && r.ID != 0 {
+		var known bool
+		if known, err = w.again(r.ID, at.UnixNano(), d); known {
+			return nil
+		}
+	}
 	if err == nil {
 		err = w.enter(ctx, p)
 	}
@@ -126,6 +134,9 @@ func (w *Waterfall) check(ctx context.Context, p *plan, r *Request, d *Decision)
 		return err
 	}
 	d.Explain = p.explained()
+	if r.ID != 0 {
+		w.remember(p, r, d)
+	}
 	return nil
 }
 
@@ -326,7 +337,7 @@ func (w *Waterfall) spill(ctx context.Context, p *plan, r *Request, id ulid.ULID
 		key = debitKey(p.account.Domain, p.account.ID, r.IdempotencyKey)
 	}
 	receipt, err := w.c.Purse.Debit(ctx, ledger.Debit{
-		Key: key, Account: p.account.Payer, Amount: cost, Order: p.domain.order, Memo: "check " + p.domain.name,
+		Key: key, Account: p.account.Payer, Amount: cost, Order: p.domain.order, Memo: "check " + p.domain.name, Overshoot: ledger.Deny,
 	})
 	if err == nil && receipt.Outcome == ledger.Done {
 		p.spent = draft{units, debit{key, receipt.Parts}}
@@ -338,6 +349,8 @@ func (w *Waterfall) spill(ctx context.Context, p *plan, r *Request, id ulid.ULID
 		return p.broke(id, cost, receipt.BalanceAfter), nil
 	case err == nil && receipt.Outcome == ledger.Unwilling:
 		return p.unwilling(id, receipt.BalanceAfter), nil
+	case err == nil && receipt.Outcome == ledger.Blocked:
+		return p.deny(id, Blocked, RemedyAskOwner, "The account that would pay is blocked."), nil
 	case errors.Is(err, ledger.ErrNoAccount):
 		if p.explain {
 			p.step("credit", "none", "the ledger has no account "+p.account.Payer)

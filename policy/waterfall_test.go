@@ -164,7 +164,7 @@ func TestLedgerAwayThenUndoBarsTheDebit(t *testing.T) {
 		if err := g.w.Run(ctx); err != nil {
 			t.Error(err)
 		}
-		late, err := g.ledger.Debit(t.Context(), ledger.Debit{Key: d.ID.String(), Account: "alice", Amount: 30_000})
+		late, err := g.ledger.Debit(t.Context(), ledger.Debit{Key: d.ID.String(), Account: "alice", Amount: 30_000, Overshoot: ledger.Deny})
 		if err != nil || late.Outcome != ledger.Returned || g.balance(t, "alice") != 1_000_000 {
 			t.Errorf("%+v %v", late, err)
 		}

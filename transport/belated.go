@@ -57,7 +57,7 @@ func (s *latecomers) forward(l *belated, c, common *check) bool {
 			l.encoded = s.desk.buffers.Get(0)
 			*l.encoded = append(*l.encoded, a.Encoded...)
 		}
-		l.task.heard, l.task.left = err, l.task.left-a.Took
+		l.task.heard, l.task.origin, l.task.left = err, a.ID, l.task.left-a.Took
 		s.heard <- l
 	})
 }

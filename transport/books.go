@@ -2,12 +2,7 @@ package transport
 
 import (
 	"context"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
-
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 	"github.com/weir-cluster/weir/ledger"
@@ -16,10 +11,19 @@ import (
 // Ledger keeps accounts of credit; *ledger.Ledger is one.
 type Ledger interface {
 	Open(ctx context.Context, o ledger.OpenAccount) (ledger.Receipt, error)
+	Update(ctx context.Context, u ledger.UpdateAccount) (ledger.Receipt, error)
 	Grant(ctx context.Context, g ledger.Grant) (ledger.Receipt, error)
+	Void(ctx context.Context, v ledger.VoidGrant) (ledger.Receipt, error)
 	Debit(ctx context.Context, d ledger.Debit) (ledger.Receipt, error)
-	Account(ctx context.Context, id string) (ledger.Account, error)
-	Entries(ctx context.Context, account string, after uint64, limit int) ([]ledger.Entry, error)
+	Authorize(ctx context.Context, a ledger.Authorize) (ledger.Receipt, error)
+	Extend(ctx context.Context, e ledger.Extend) (ledger.Receipt, error)
+	Capture(ctx context.Context, c ledger.Capture) (ledger.Receipt, error)
+	Release(ctx context.Context, r ledger.Release) (ledger.Receipt, error)
+	Refund(ctx context.Context, r ledger.Refund) (ledger.Receipt, error)
+	Adjust(ctx context.Context, a ledger.Adjust) (ledger.Receipt, error)
+	AccountAs(ctx context.Context, id string, r ledger.Read) (ledger.Account, error)
+	Page(ctx context.Context, q ledger.PageQuery, r ledger.Read) (ledger.Page, error)
+	Status(ctx context.Context, r ledger.Read) (ledger.Status, error)
 }
 
 // LedgerServer is weir.v1.LedgerService.
@@ -27,76 +31,93 @@ type LedgerServer struct {
 	weirv1.UnimplementedLedgerServiceServer
 
 	Ledger Ledger
+	// Events is where events are read; nil: this node serves none.
+	Events *EventDoor
 	// Timeout bounds a call whose caller set no deadline.
 	Timeout time.Duration
+	// Closing is as in AccessServer, for streams of Apply.
+	Closing <-chan struct{}
 }
 
-// OpenAccount opens an account.
-func (s *LedgerServer) OpenAccount(ctx context.Context, r *weirv1.OpenAccountRequest) (*weirv1.Receipt, error) {
-	o := ledger.OpenAccount{
-		Key: r.GetIdempotencyKey(), Account: r.GetAccount(), Plan: r.GetPlan(),
-		UseCredits: r.GetUseCredits(), Overdraft: ledger.Credits(r.GetOverdraftMicros()),
-	}
-	for _, l := range r.GetLabels() {
-		o.Labels = append(o.Labels, ledger.Label{Name: l.GetName(), Value: l.GetValue()})
-	}
-	slices.SortFunc(o.Labels, func(a, b ledger.Label) int { return strings.Compare(a.Name, b.Name) })
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
-	return receipt(s.Ledger.Open(ctx, o))
-}
-
-// Grant adds credit to an account.
-func (s *LedgerServer) Grant(ctx context.Context, r *weirv1.GrantRequest) (*weirv1.Receipt, error) {
-	kind, err := ledger.ParseKind(r.GetKind())
-	if err != nil {
-		return nil, toStatus(fmt.Errorf("%w: kind: %w", ledger.ErrInvalid, err))
-	}
-	if r.GetPriority() > 255 {
-		return nil, toStatus(fmt.Errorf("%w: priority %d, at most 255", ledger.ErrInvalid, r.GetPriority()))
-	}
-	g := ledger.Grant{
-		Key: r.GetIdempotencyKey(), Account: r.GetAccount(), Grant: r.GetGrant(), Kind: kind,
-		Amount: ledger.Credits(r.GetAmountMicros()), Priority: uint8(r.GetPriority()),
-		Effective: fromStamp(r.GetEffective()), Expires: fromStamp(r.GetExpires()),
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
-	return receipt(s.Ledger.Grant(ctx, g))
-}
-
-// Debit takes credit from an account, all of it or none.
-func (s *LedgerServer) Debit(ctx context.Context, r *weirv1.DebitRequest) (*weirv1.Receipt, error) {
-	order, err := kindOrder(r.GetOrder())
+// booked carries out a write that was read from a request.
+func booked[C any](ctx context.Context, s *LedgerServer, c C, err error, do func(Ledger, context.Context, C) (ledger.Receipt, error)) (*weirv1.Receipt, error) {
 	if err != nil {
 		return nil, toStatus(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	return receipt(s.Ledger.Debit(ctx, ledger.Debit{
-		Key: r.GetIdempotencyKey(), Account: r.GetAccount(), Order: order,
-		Amount: ledger.Credits(r.GetAmountMicros()), Memo: r.GetMemo(),
-	}))
-}
-
-// kindOrder reads the kinds that pay, in order; none means all in the ledger's usual order.
-func kindOrder(words []string) ([]ledger.Kind, error) {
-	order := make([]ledger.Kind, 0, len(words))
-	for _, w := range words {
-		k, err := ledger.ParseKind(w)
-		if err != nil {
-			return nil, fmt.Errorf("%w: order: %w", ledger.ErrInvalid, err)
-		}
-		order = append(order, k)
+	r, err := do(s.Ledger, ctx, c)
+	if err != nil {
+		return nil, toStatus(err)
 	}
-	return order, nil
+	return toReceipt(r), nil
 }
 
-// GetAccount reads an account linearizably.
+// OpenAccount opens an account.
+func (s *LedgerServer) OpenAccount(ctx context.Context, r *weirv1.OpenAccountRequest) (*weirv1.Receipt, error) {
+	return booked(ctx, s, openOf(r), nil, Ledger.Open)
+}
+
+// UpdateAccount changes what is named of an account.
+func (s *LedgerServer) UpdateAccount(ctx context.Context, r *weirv1.UpdateAccountRequest) (*weirv1.Receipt, error) {
+	return booked(ctx, s, updateOf(r), nil, Ledger.Update)
+}
+
+// Grant adds credit to an account.
+func (s *LedgerServer) Grant(ctx context.Context, r *weirv1.GrantRequest) (*weirv1.Receipt, error) {
+	g, err := grantOf(r)
+	return booked(ctx, s, g, err, Ledger.Grant)
+}
+
+// VoidGrant takes back what is left of a grant.
+func (s *LedgerServer) VoidGrant(ctx context.Context, r *weirv1.VoidGrantRequest) (*weirv1.Receipt, error) {
+	return booked(ctx, s, ledger.VoidGrant{Key: r.GetIdempotencyKey(), Account: r.GetAccount(), Grant: r.GetGrant(), Memo: r.GetMemo()}, nil, Ledger.Void)
+}
+
+// Debit takes credit from an account.
+func (s *LedgerServer) Debit(ctx context.Context, r *weirv1.DebitRequest) (*weirv1.Receipt, error) {
+	d, err := debitOf(r)
+	return booked(ctx, s, d, err, Ledger.Debit)
+}
+
+// Authorize sets credit aside.
+func (s *LedgerServer) Authorize(ctx context.Context, r *weirv1.AuthorizeRequest) (*weirv1.Receipt, error) {
+	a, err := authorizeOf(r)
+	return booked(ctx, s, a, err, Ledger.Authorize)
+}
+
+// Extend holds more, or longer.
+func (s *LedgerServer) Extend(ctx context.Context, r *weirv1.ExtendRequest) (*weirv1.Receipt, error) {
+	return booked(ctx, s, extendOf(r), nil, Ledger.Extend)
+}
+
+// Capture charges a hold.
+func (s *LedgerServer) Capture(ctx context.Context, r *weirv1.CaptureRequest) (*weirv1.Receipt, error) {
+	c, err := captureOf(r)
+	return booked(ctx, s, c, err, Ledger.Capture)
+}
+
+// Release gives back what is left of a hold.
+func (s *LedgerServer) Release(ctx context.Context, r *weirv1.ReleaseRequest) (*weirv1.Receipt, error) {
+	return booked(ctx, s, ledger.Release{Key: r.GetIdempotencyKey(), Hold: r.GetHold(), Memo: r.GetMemo()}, nil, Ledger.Release)
+}
+
+// Refund gives back what was charged.
+func (s *LedgerServer) Refund(ctx context.Context, r *weirv1.RefundRequest) (*weirv1.Receipt, error) {
+	return booked(ctx, s, refundOf(r), nil, Ledger.Refund)
+}
+
+// Adjust corrects a balance.
+func (s *LedgerServer) Adjust(ctx context.Context, r *weirv1.AdjustRequest) (*weirv1.Receipt, error) {
+	a, err := adjustOf(r)
+	return booked(ctx, s, a, err, Ledger.Adjust)
+}
+
+// GetAccount reads an account.
 func (s *LedgerServer) GetAccount(ctx context.Context, r *weirv1.GetAccountRequest) (*weirv1.Account, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	a, err := s.Ledger.Account(ctx, r.GetAccount())
+	a, err := s.Ledger.AccountAs(ctx, r.GetAccount(), ledger.Read{MaxStaleness: max(0, millis(r.GetMaxStalenessMs())), MinIndex: r.GetMinIndex()})
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -105,77 +126,23 @@ func (s *LedgerServer) GetAccount(ctx context.Context, r *weirv1.GetAccountReque
 
 // ListEntries lists the movements of an account.
 func (s *LedgerServer) ListEntries(ctx context.Context, r *weirv1.ListEntriesRequest) (*weirv1.ListEntriesResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
 	limit := int(r.GetLimit())
 	if limit == 0 {
 		limit = ledger.EntriesMax
 	}
-	all, err := s.Ledger.Entries(ctx, r.GetAccount(), r.GetAfter(), limit)
+	q, err := pageOf(r.GetAccount(), r.GetAfter(), r.GetNewestFirst(), r.GetCursor(), limit)
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	out := &weirv1.ListEntriesResponse{Entries: make([]*weirv1.Entry, len(all))}
-	for i, e := range all {
-		out.Entries[i] = toEntry(e)
-	}
-	return out, nil
-}
-
-func toEntry(e ledger.Entry) *weirv1.Entry {
-	out := &weirv1.Entry{
-		Seq: e.Seq, Movement: e.Movement.String(), IdempotencyKey: e.Key, Memo: e.Memo,
-		Index: e.Index, Term: e.Term, Time: toStamp(e.Wall),
-	}
-	for _, p := range e.Postings {
-		out.Postings = append(out.Postings, &weirv1.Posting{Book: p.Book.String(), Grant: p.Grant, AmountMicros: int64(p.Amount)})
-	}
-	return out
-}
-
-func receipt(r ledger.Receipt, err error) (*weirv1.Receipt, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	p, err := s.Ledger.Page(ctx, q, ledger.Read{})
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	out := &weirv1.Receipt{
-		Outcome: r.Outcome.String(), Account: r.Account, Seq: r.Seq, AmountMicros: int64(r.Amount),
-		BalanceAfterMicros: int64(r.BalanceAfter), Index: r.Index, Term: r.Term, Time: toStamp(r.Wall), Replayed: r.Replayed,
-	}
-	for _, p := range r.Parts {
-		out.Parts = append(out.Parts, &weirv1.Part{Kind: p.Kind.String(), Grant: p.Grant, AmountMicros: int64(p.Amount)})
+	out := &weirv1.ListEntriesResponse{Entries: make([]*weirv1.Entry, len(p.Events)), Next: nextOf(&q, &p)}
+	for i := range p.Events {
+		out.Entries[i] = toEntry(&p.Events[i])
 	}
 	return out, nil
-}
-
-func toAccount(a ledger.Account) *weirv1.Account {
-	out := &weirv1.Account{
-		Id: a.ID, Plan: a.Plan, UseCredits: a.UseCredits, OverdraftMicros: int64(a.Overdraft),
-		BalanceMicros: int64(a.Balance), IncludedMicros: int64(a.ByKind[ledger.Included]),
-		PromoMicros: int64(a.ByKind[ledger.Promo]), CreditMicros: int64(a.ByKind[ledger.Credit]),
-		Seq: a.Seq, Index: a.AsOf.Index, Term: a.AsOf.Term,
-	}
-	for _, l := range a.Labels {
-		out.Labels = append(out.Labels, &weirv1.Label{Name: l.Name, Value: l.Value})
-	}
-	for _, g := range a.Grants {
-		out.Grants = append(out.Grants, &weirv1.GrantState{
-			Id: g.ID, Kind: g.Kind.String(), AmountMicros: int64(g.Amount), RemainingMicros: int64(g.Available),
-			Priority: uint32(g.Priority), Effective: toStamp(g.Effective), Expires: toStamp(g.Expires),
-		})
-	}
-	return out
-}
-
-func toStamp(t time.Time) *timestamppb.Timestamp {
-	if t.IsZero() {
-		return nil
-	}
-	return timestamppb.New(t)
-}
-
-func fromStamp(t *timestamppb.Timestamp) time.Time {
-	if t == nil {
-		return time.Time{}
-	}
-	return t.AsTime()
 }

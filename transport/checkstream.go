@@ -181,7 +181,7 @@ func (x *exchange) forward(c, common *check, left time.Duration) bool {
 	id := c.id
 	return x.desk.away.Forward(x.ctx, &c.request, encoded, left, func(a cluster.Carried, err error) {
 		if err != nil {
-			x.decide(task{id: id, left: left - a.Took, heard: err, encoded: encoded})
+			x.decide(task{id: id, left: left - a.Took, heard: err, origin: a.ID, encoded: encoded})
 			return
 		}
 		x.out.pass(id, a.Encoded)

@@ -131,6 +131,9 @@ func (k *desk) decide(c *check, d *policy.Decision) (decided bool, err error) {
 	if c.err != nil {
 		return true, c.err
 	}
+	if k.away == nil { // it comes from a node: what a client calls a check is of no interest
+		c.request.ID = c.origin
+	}
 	return k.try(&c.request, c.epoch, d)
 }
 
@@ -154,6 +157,7 @@ type task struct {
 	left    time.Duration
 
 	heard   error  // what came of forwarding it; nil: it was not
+	origin  uint64 // its name between nodes then
 	encoded string // and then instead of the request
 }
 
@@ -168,5 +172,6 @@ func (k *desk) wait(ctx context.Context, t *task) (policy.Decision, error) {
 	if err != nil {
 		return policy.Decision{}, err
 	}
+	q.ID = t.origin
 	return k.away.Resume(ctx, q, t.heard)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -12,6 +13,7 @@ import (
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 	"github.com/weir-cluster/weir/cluster"
 	"github.com/weir-cluster/weir/ledger"
+	"github.com/weir-cluster/weir/ledger/journal"
 	"github.com/weir-cluster/weir/policy"
 )
 
@@ -21,6 +23,10 @@ const (
 	wordConflict    = "IDEMPOTENCY_CONFLICT"
 	wordTooOld      = "TOO_OLD"
 	wordNotFound    = "NOT_FOUND"
+	wordGone        = "GONE"
+	wordNoHold      = "HOLD_NOT_FOUND"
+	wordNoCharge    = "CHARGE_NOT_FOUND"
+	wordNoGrant     = "GRANT_NOT_FOUND"
 	wordVersion     = "VERSION_CONFLICT"
 	wordFull        = "FULL"
 	wordUnavailable = "UNAVAILABLE"
@@ -31,6 +37,7 @@ const (
 	wordInternal    = "INTERNAL"
 	wordMethod      = "METHOD_NOT_ALLOWED"
 	wordPresent     = "MEMBER_PRESENT"
+	wordSlow        = "SLOW"
 )
 
 // kind is a class of errors: its word, its gRPC code, its HTTP status, and the sentinel that stands for it.
@@ -52,18 +59,29 @@ func kinds() []kind {
 		{wordNotFound, codes.NotFound, http.StatusNotFound, "No such reservation", policy.ErrNoReservation},
 		{wordNotFound, codes.NotFound, http.StatusNotFound, "No such account", ledger.ErrNoAccount},
 		{wordNotFound, codes.NotFound, http.StatusNotFound, "No such member", cluster.ErrNoMember},
+		{wordNoHold, codes.NotFound, http.StatusNotFound, "No such hold, or not yet", ledger.ErrNoHold},
+		{wordNoCharge, codes.NotFound, http.StatusNotFound, "No such charge, or not yet", ledger.ErrNoCharge},
+		{wordNoGrant, codes.NotFound, http.StatusNotFound, "No such grant", ledger.ErrNoGrant},
+		{wordGone, codes.OutOfRange, http.StatusGone, "It is from before what is kept", ledger.ErrGone},
 		{wordPresent, codes.FailedPrecondition, http.StatusConflict, "The member is still needed", cluster.ErrPresent},
 		{wordVersion, codes.FailedPrecondition, http.StatusPreconditionFailed, "Policy is at another version", policy.ErrVersionConflict},
 		{wordFull, codes.ResourceExhausted, http.StatusServiceUnavailable, "A bound of the ledger is reached", ledger.ErrFull},
 		{wordFull, codes.ResourceExhausted, http.StatusServiceUnavailable, "A bound of what is agreed beside the policy is reached", policy.ErrFull},
 		{wordInvalid, codes.InvalidArgument, http.StatusBadRequest, "Invalid request", policy.ErrInvalid},
 		{wordInvalid, codes.InvalidArgument, http.StatusBadRequest, "Invalid request", ledger.ErrInvalid},
+		{wordGone, codes.OutOfRange, http.StatusGone, "Events are no longer kept", journal.ErrGone},
+		{wordSlow, codes.ResourceExhausted, http.StatusServiceUnavailable, "The consumer is too slow", errSlow},
 		{wordUnknown, codes.Aborted, http.StatusServiceUnavailable, "Outcome unknown: repeat with the same key", cluster.ErrUnknown},
 		{wordNotLeader, codes.FailedPrecondition, http.StatusServiceUnavailable, "Surely not applied", cluster.ErrNotApplied},
 		{wordUnavailable, codes.Unavailable, http.StatusServiceUnavailable, "Could not decide", policy.ErrUnavailable},
 		{wordUnavailable, codes.Unavailable, http.StatusServiceUnavailable, "The leader's clock is not to be believed", ledger.ErrClock},
 		{wordUnavailable, codes.Unavailable, http.StatusServiceUnavailable, "A voter is older than the command", ledger.ErrNewer},
+		{wordUnavailable, codes.Unavailable, http.StatusServiceUnavailable, "The journal could not be read", ledger.ErrJournal},
 		{wordUnavailable, codes.Unavailable, http.StatusServiceUnavailable, "Could not decide", cluster.ErrUnreachable},
+		{wordUnavailable, codes.Unavailable, http.StatusServiceUnavailable, "Events are being fetched", journal.ErrGap},
+		{wordUnavailable, codes.Unavailable, http.StatusServiceUnavailable, "The journal is closed", journal.ErrClosed},
+		{wordUnavailable, codes.Unavailable, http.StatusServiceUnavailable, "No events here", errNoEvents},
+		{wordUnavailable, codes.Unavailable, http.StatusServiceUnavailable, "This node is stopping", errStopping},
 		{wordTimeout, codes.DeadlineExceeded, http.StatusServiceUnavailable, "Not answered in time", context.DeadlineExceeded},
 		{wordTimeout, codes.Canceled, http.StatusServiceUnavailable, "Caller went away", context.Canceled},
 	}
@@ -129,6 +147,9 @@ func toStatus(err error) error {
 	if f.GetWord() == wordNotLeader && errors.As(err, &leader) {
 		info.Metadata = map[string]string{metaLeader: leader.Leader}
 	}
+	if oldest, gone := oldestOf(err); gone {
+		info.Metadata = map[string]string{metaOldest: strconv.FormatUint(oldest, 10)}
+	}
 	if detailed, err := s.WithDetails(info); err == nil {
 		s = detailed
 	}
@@ -143,6 +164,7 @@ func toStatus(err error) error {
 const (
 	errorDomain = "weir.v1"
 	metaLeader  = "leader"
+	metaOldest  = "oldest"
 )
 
 // fromStatus takes an error of a unary call off the wire. A call that did not reach the other node, or was

@@ -33,6 +33,10 @@ type HTTPServer struct {
 	Views    Views
 	Roster   Roster
 	Backups  Backups
+	// Events is where events are read; nil: this node serves none.
+	Events *EventDoor
+	// Now is the wall clock, by which a slow consumer of events is told. Needed with Events.
+	Now func() time.Time
 	// Policy returns the policy that this node decides by, nil before the first.
 	Policy func() *policy.Policy
 	// JSON answers POST /json as Envoy's rate limit service does; (*RLSServer).JSON is one.
@@ -54,7 +58,7 @@ type HTTPServer struct {
 // Handler serves the routes. HEAD is answered wherever GET is.
 func (s *HTTPServer) Handler() http.Handler {
 	m := http.NewServeMux()
-	for pattern, handle := range s.routes() {
+	for pattern, handle := range verbs(s.routes()) {
 		m.HandleFunc(pattern, handle)
 	}
 	for path, handle := range s.doors() {
@@ -72,11 +76,21 @@ func (s *HTTPServer) routes() map[string]http.HandlerFunc {
 		"GET /v1/view":                                                s.view,
 		"DELETE /v1/members/{name}":                                   s.removeMember,
 		"GET /v1/ledger/snapshot":                                     s.snapshot,
+		"GET /v1/ledger/status":                                       s.ledgerStatus,
+		"GET /v1/events":                                              s.events,
 		"GET /v1/domains/{domain}/accounts/{id}/home":                 s.home,
 		"POST /v1/accounts":                                           s.open,
 		"GET /v1/accounts/{id}":                                       s.account,
+		"PATCH /v1/accounts/{id}":                                     s.update,
 		"POST /v1/accounts/{id}/grants":                               s.grant,
 		"POST /v1/accounts/{id}/debits":                               s.debit,
+		"POST /v1/accounts/{id}/holds":                                s.hold,
+		"POST /v1/accounts/{id}/adjustments":                          s.adjust,
+		"DELETE /v1/grants/{id}":                                      s.voidGrant,
+		"POST /v1/holds/{id}:capture":                                 s.capture,
+		"POST /v1/holds/{id}:release":                                 s.release,
+		"POST /v1/holds/{id}:extend":                                  s.extend,
+		"POST /v1/charges/{id}:refund":                                s.refund,
 		"GET /v1/accounts/{id}/entries":                               s.entries,
 		"GET /v1/accounts/{id}/limits":                                s.limits,
 		"GET /v1/policy":                                              s.policy,
@@ -111,17 +125,27 @@ func known(m *http.ServeMux) http.Handler {
 		says := refusal{header: make(http.Header)}
 		otherwise.ServeHTTP(&says, r)
 		if allow := says.header.Get("Allow"); says.status == http.StatusMethodNotAllowed {
-			w.Header().Set("Allow", allow)
-			write(w, http.StatusMethodNotAllowed, mediaProblem, problem{
-				Type: typeOurs + wordMethod, Title: "No such method here", Status: http.StatusMethodNotAllowed, Reason: wordMethod,
-				Detail: fmt.Sprintf("%s does not take %s, it takes %s", r.URL.Path, r.Method, allow),
-			})
+			noMethod(w, r, allow)
 			return
 		}
-		write(w, http.StatusNotFound, mediaProblem, problem{
-			Type: typeOurs + wordNotFound, Title: "No such route", Status: http.StatusNotFound, Reason: wordNotFound,
-			Detail: fmt.Sprintf("no route for %s %s: GET /v1/openapi.yaml lists them", r.Method, r.URL.Path),
-		})
+		noRoute(w, r)
+	})
+}
+
+// noMethod answers a method that a path does not take, with those that it takes.
+func noMethod(w http.ResponseWriter, r *http.Request, allow string) {
+	w.Header().Set("Allow", allow)
+	write(w, http.StatusMethodNotAllowed, mediaProblem, problem{
+		Type: typeOurs + wordMethod, Title: "No such method here", Status: http.StatusMethodNotAllowed, Reason: wordMethod,
+		Detail: fmt.Sprintf("%s does not take %s, it takes %s", r.URL.Path, r.Method, allow),
+	})
+}
+
+// noRoute answers a path that there is not.
+func noRoute(w http.ResponseWriter, r *http.Request) {
+	write(w, http.StatusNotFound, mediaProblem, problem{
+		Type: typeOurs + wordNotFound, Title: "No such route", Status: http.StatusNotFound, Reason: wordNotFound,
+		Detail: fmt.Sprintf("no route for %s %s: GET /v1/openapi.yaml lists them", r.Method, r.URL.Path),
 	})
 }
 

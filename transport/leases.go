@@ -15,7 +15,8 @@ func (p *Peer) Renew(ctx context.Context, r cluster.Renewal) (cluster.Grant, err
 	p.pulse.asks()
 	g, err := p.service.Renew(ctx, &weirv1.RenewRequest{
 		Name: r.Name, Boot: r.Boot, Server: r.Server, Epoch: r.Epoch, Level: r.Level, Released: r.Released,
-		Ready: numbers(r.Ready), DurationMs: uint32(r.Duration.Milliseconds()),
+		Ready: numbers(r.Ready), DurationMs: uint32(r.Duration.Milliseconds()), MarginMs: uint32(r.Margin.Milliseconds()),
+		Heard: r.Heard, Unreached: r.Unreached, Behind: r.Behind,
 	})
 	p.pulse.hears(err)
 	if err != nil {
@@ -31,6 +32,14 @@ func (p *Peer) Confirm(ctx context.Context, term uint64, server string) (bool, e
 		return false, fromStatus(err)
 	}
 	return r.GetSame(), nil
+}
+
+// Ping returns nil if the other node is there.
+func (p *Peer) Ping(ctx context.Context) error {
+	if err := p.ping(ctx); err != nil {
+		return fromStatus(err)
+	}
+	return nil
 }
 
 // Adopt brings a view to the other node.
@@ -50,6 +59,9 @@ func (l lost) Renew(context.Context, cluster.Renewal) (cluster.Grant, error) {
 // Confirm returns why the node cannot be asked.
 func (l lost) Confirm(context.Context, uint64, string) (bool, error) { return false, l.err }
 
+// Ping returns why the node cannot be asked.
+func (l lost) Ping(context.Context) error { return l.err }
+
 // Adopt returns why the node cannot be asked.
 func (l lost) Adopt(context.Context, []byte) (uint64, error) { return 0, l.err }
 
@@ -58,7 +70,8 @@ func (s *PeerServer) Renew(ctx context.Context, r *weirv1.RenewRequest) (*weirv1
 	g, err := s.Lessor.Renew(ctx, cluster.Renewal{
 		Name: r.GetName(), Boot: r.GetBoot(), Server: r.GetServer(),
 		Epoch: r.GetEpoch(), Level: r.GetLevel(), Released: r.GetReleased(), Ready: partitions(r.GetReady()),
-		Duration: time.Duration(r.GetDurationMs()) * time.Millisecond,
+		Duration: time.Duration(r.GetDurationMs()) * time.Millisecond, Margin: time.Duration(r.GetMarginMs()) * time.Millisecond,
+		Heard: r.GetHeard(), Unreached: r.GetUnreached(), Behind: r.GetBehind(),
 	})
 	if err != nil {
 		return nil, toStatus(err)

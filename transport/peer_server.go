@@ -18,9 +18,14 @@ type PeerServer struct {
 	Router *cluster.Router
 	Keeper *cluster.Keeper
 	Quorum cluster.Quorum
+	Reader cluster.Reader
 	Lessor *cluster.Lessor
 	Copies *cluster.Copies
 	Roster Roster
+	// Undo undoes what a check with an id took, or will have taken.
+	Undo func(id uint64)
+	// Journal is this node's journal of the ledger; nil: it keeps none.
+	Journal Events
 	// Timeout bounds a check that carries none.
 	Timeout time.Duration
 	// Closing is as in AccessServer.

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/weir-cluster/weir/api/stream"
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
@@ -20,6 +21,9 @@ import (
 
 // peerBytesMax bounds a message between nodes: a packed stream message of the largest checks, or a view.
 const peerBytesMax = 16 << 20
+
+// checkWait bounds a check whose caller sets no bound.
+const checkWait = time.Minute
 
 // PeerPing is how often an idle connection to a peer is tried, so that one that died unheard is replaced. The
 // other side must permit it.
@@ -165,7 +169,7 @@ var _ cluster.Peer = (*Peer)(nil)
 // Check sends the request over the stream that all checks to this peer share.
 func (p *Peer) Check(ctx context.Context, r policy.Request, epoch uint64) (policy.Decision, error) {
 	p.pulse.asks()
-	o, err := p.checks.Check(ctx, toRequest(r), epoch)
+	o, err := p.ask(ctx, r, epoch)
 	p.pulse.hears(err)
 	switch {
 	case err != nil:
@@ -178,10 +182,40 @@ func (p *Peer) Check(ctx context.Context, r policy.Request, epoch uint64) (polic
 	return fromDecision(o.GetDecision()), nil
 }
 
+// ask sends a check that has an id, and waits for its outcome.
+func (p *Peer) ask(ctx context.Context, r policy.Request, epoch uint64) (*weirv1.Outcome, error) {
+	encoded, err := proto.Marshal(toRequest(r))
+	if err != nil {
+		return nil, fmt.Errorf("encode the check: %w", err)
+	}
+	wait := checkWait
+	if deadline, some := ctx.Deadline(); some {
+		wait = time.Until(deadline)
+	}
+	o, done := new(weirv1.Outcome), make(chan error, 1)
+	err = p.checks.Post(ctx, &stream.Call{
+		Check: string(encoded), Epoch: epoch, Origin: r.ID, Wait: wait, Answer: func(outcome []byte, _ time.Duration, err error) {
+			if err == nil {
+				err = proto.Unmarshal(outcome, o)
+			}
+			done <- err
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case err = <-done:
+		return o, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // Forward sends the request over the same stream and leaves the answer to whoever receives it.
-func (p *Peer) Forward(ctx context.Context, encoded string, epoch uint64, wait time.Duration, answer func(cluster.Carried, error)) {
+func (p *Peer) Forward(ctx context.Context, id uint64, encoded string, epoch uint64, wait time.Duration, answer func(cluster.Carried, error)) {
 	p.pulse.asks()
-	err := p.checks.Post(ctx, &stream.Call{Check: encoded, Epoch: epoch, Wait: wait, Answer: func(outcome []byte, took time.Duration, err error) {
+	err := p.checks.Post(ctx, &stream.Call{Check: encoded, Epoch: epoch, Origin: id, Wait: wait, Answer: func(outcome []byte, took time.Duration, err error) {
 		p.pulse.hears(err)
 		var c cluster.Carried
 		if err != nil {
@@ -189,12 +223,12 @@ func (p *Peer) Forward(ctx context.Context, encoded string, epoch uint64, wait t
 		} else {
 			c, err = readOutcome(outcome)
 		}
-		c.Took = took
+		c.ID, c.Took = id, took
 		answer(c, err)
 	}})
 	if err != nil {
 		p.pulse.hears(err)
-		answer(cluster.Carried{}, fmt.Errorf("%w: %s: %w", cluster.ErrUnreachable, p.address, err))
+		answer(cluster.Carried{ID: id}, fmt.Errorf("%w: %s: %w", cluster.ErrUnreachable, p.address, err))
 	}
 }
 
@@ -236,8 +270,8 @@ func (l lost) Check(context.Context, policy.Request, uint64) (policy.Decision, e
 }
 
 // Forward answers why.
-func (l lost) Forward(_ context.Context, _ string, _ uint64, _ time.Duration, answer func(cluster.Carried, error)) {
-	answer(cluster.Carried{}, l.err)
+func (l lost) Forward(_ context.Context, id uint64, _ string, _ uint64, _ time.Duration, answer func(cluster.Carried, error)) {
+	answer(cluster.Carried{ID: id}, l.err)
 }
 
 // Settle returns why.

@@ -27,6 +27,7 @@ type problem struct {
 	Detail string    `json:"detail"`
 	Reason string    `json:"reason"`
 	Errors []mistake `json:"errors,omitempty"`
+	Oldest uint64    `json:"oldest,omitempty"` // where to go on, when events are gone
 }
 
 // mistake is one thing wrong with a policy.
@@ -40,6 +41,7 @@ type mistake struct {
 func toProblem(err error) problem {
 	k := classify(err)
 	p := problem{Type: typeOurs + k.word, Title: k.title, Status: k.status, Detail: err.Error(), Reason: k.word}
+	p.Oldest, _ = oldestOf(err)
 	var found policy.Mistakes
 	if errors.As(err, &found) {
 		for _, m := range found {
@@ -101,5 +103,5 @@ func write[T body](w http.ResponseWriter, status int, media string, v T) {
 // body is what is ever answered as JSON.
 type body interface {
 	problem | authProblem | decisionBody | batchBody | settledBody | viewBody | receiptBody | accountBody | versionBody | historyBody |
-		besideBody | revisionBody | standingBody | entriesBody | removedBody | homeBody
+		besideBody | revisionBody | standingBody | entriesBody | ledgerBody | removedBody | homeBody
 }

@@ -16,6 +16,7 @@ import (
 type check struct {
 	id        uint64
 	epoch     uint64 // of the sender, between nodes
+	origin    uint64 // its name between nodes
 	timeoutMs int64
 	mode      weirv1.Mode
 	request   policy.Request // whole once settled
@@ -58,6 +59,8 @@ func (c *check) readStreamed(r *reader) {
 			c.timeoutMs = int64(r.varint())
 		case number(4):
 			c.epoch = r.varint()
+		case number(5):
+			c.origin = r.varint()
 		default:
 			r.unknown(tag)
 		}

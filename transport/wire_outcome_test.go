@@ -144,7 +144,7 @@ func equalRequests(a, b policy.Request) bool {
 func forwardTo(t *testing.T, p *Peers, address string) (c cluster.Carried, err error) {
 	t.Helper()
 	times := 0
-	p.Peer(address).Forward(t.Context(), string(encoded(t, of("d", "user=u"))), 3, time.Second, func(got cluster.Carried, e error) {
+	p.Peer(address).Forward(t.Context(), 1<<63, string(encoded(t, of("d", "user=u"))), 3, time.Second, func(got cluster.Carried, e error) {
 		c, err, times = got, e, times+1
 		c.Encoded = slices.Clone(got.Encoded)
 	})

@@ -57,9 +57,10 @@ type Client struct {
 
 // Call is an encoded check on its way. It is posted once.
 type Call struct {
-	Check string        // an encoded CheckRequest
-	Epoch uint64        // of the sender; zero outside the cluster
-	Wait  time.Duration // how long from Post on an outcome is of use; it must be positive
+	Check  string        // an encoded CheckRequest
+	Epoch  uint64        // of the sender; zero outside the cluster
+	Origin uint64        // names the check between nodes; zero outside the cluster
+	Wait   time.Duration // how long from Post on an outcome is of use; it must be positive
 	// Answer is called once with the outcome, encoded and good only until it returns, or with why there is none:
 	// ErrBroken, context.DeadlineExceeded after Wait, or the error of Post's context if nothing was sent by then. took
 	// is since Post. Whoever finds out calls it, and it must not block: it holds up the answers of all others.

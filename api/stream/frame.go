@@ -15,14 +15,15 @@ func (k *Call) append(b []byte, now time.Time) []byte {
 	if !k.due.IsZero() {
 		leftMs = uint64(max(1, k.due.Sub(now).Milliseconds()))
 	}
-	size := sizeNumber(k.id) + 1 + protowire.SizeBytes(len(k.Check)) + sizeNumber(leftMs) + sizeNumber(k.Epoch)
+	size := sizeNumber(k.id) + 1 + protowire.SizeBytes(len(k.Check)) + sizeNumber(leftMs) + sizeNumber(k.Epoch) + sizeNumber(k.Origin)
 	b = protowire.AppendTag(b, 1, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(size))
 	b = appendNumber(b, 1, k.id)
 	b = protowire.AppendTag(b, 2, protowire.BytesType)
 	b = protowire.AppendString(b, k.Check)
 	b = appendNumber(b, 3, leftMs)
-	return appendNumber(b, 4, k.Epoch)
+	b = appendNumber(b, 4, k.Epoch)
+	return appendNumber(b, 5, k.Origin)
 }
 
 // sizeNumber is how many bytes appendNumber appends for a field of at most number 15.

@@ -20,8 +20,8 @@ func TestACallWrittenByHandIsReadBackAsGenerated(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		k := &Call{Check: string(encoded), Epoch: rapid.Uint64().Draw(t, "epoch"), id: rapid.Uint64().Draw(t, "id")}
-		want := &weirv1.StreamedCheck{Id: k.id, Epoch: k.Epoch, Check: check}
+		k := &Call{Check: string(encoded), Epoch: rapid.Uint64().Draw(t, "epoch"), Origin: rapid.Uint64().Draw(t, "origin"), id: rapid.Uint64().Draw(t, "id")}
+		want := &weirv1.StreamedCheck{Id: k.id, Epoch: k.Epoch, Origin: k.Origin, Check: check}
 		if left := rapid.Int64Range(-1, 1<<40).Draw(t, "left"); left >= 0 {
 			k.due = now.Add(time.Duration(left) * time.Millisecond)
 			want.TimeoutMs = max(1, left)

@@ -153,24 +153,24 @@ func (r *run) form(ctx context.Context) error {
 	return r.fill(ctx)
 }
 
-// fill makes the log as long as the schedule wants it, by reads: each is an entry, or shares one with others.
+// fill makes the log as long as the schedule wants it, by writes that repeat one: each is an entry, or shares one with others.
 func (r *run) fill(ctx context.Context) error {
 	short := func() bool {
 		_, top, _ := r.c.all()[0].disk.log()
 		return top < uint64(r.s.Log)
 	}
-	var readers sync.WaitGroup
+	var writers sync.WaitGroup
 	for i := range fillers {
-		readers.Go(func() {
+		writers.Go(func() {
 			w, err := r.doors.rest(r.c.all()[i%r.s.Nodes], bookTimeout)
 			for err == nil && short() {
-				_, err = w.Account(ctx, "u0")
+				_, err = w.OpenAccount(ctx, "open-u0", client.Account{ID: "u0", UseCredits: true})
 			}
 		})
 	}
-	readers.Wait()
+	writers.Wait()
 	if short() {
-		return errors.New("the log did not fill: reads failed")
+		return errors.New("the log did not fill: writes failed")
 	}
 	return nil
 }

@@ -241,7 +241,7 @@ func (h *hand) book(ctx context.Context) {
 	default:
 		op.Kind, op.Key, op.Cost = chaos.Debit, h.key("debit"), 1+h.random.Int64N(sampleMicros)
 		what = func(ctx context.Context, w *rest.Client, key string) (chaos.Reply, error) {
-			r, err := w.Debit(ctx, key, account, client.Debit{AmountMicros: op.Cost})
+			r, err := w.Debit(ctx, key, account, client.Debit{AmountMicros: op.Cost, Overshoot: client.OvershootDeny})
 			return ofReceipt(r), err
 		}
 	}

@@ -191,18 +191,57 @@ func TestLedgerWritesCarryTheKeyAndTheDocumentedNames(t *testing.T) {
 		{`POST /v1/accounts/a/debits k {"amount_micros":5,"order":["credit"],"memo":"m"}`, func(c *Client) (client.Receipt, error) {
 			return c.Debit(t.Context(), "k", "a", client.Debit{AmountMicros: 5, Order: []string{"credit"}, Memo: "m"})
 		}},
+		{`PATCH /v1/accounts/a k {"labels":{}}`, func(c *Client) (client.Receipt, error) {
+			return c.UpdateAccount(t.Context(), "k", "a", client.AccountChange{Labels: map[string]string{}})
+		}},
+		{`DELETE /v1/grants/g%2F1?account=a%26b k `, func(c *Client) (client.Receipt, error) { return c.VoidGrant(t.Context(), "k", "a&b", "g/1", "") }},
+		{`POST /v1/accounts/a/holds k {"amount_micros":5,"ttl_ms":9}`, func(c *Client) (client.Receipt, error) {
+			return c.Authorize(t.Context(), "k", "a", client.Hold{AmountMicros: 5, TTLMS: 9})
+		}},
+		{`POST /v1/holds/h%2F:1:extend k {"amount_micros":1}`, func(c *Client) (client.Receipt, error) {
+			return c.Extend(t.Context(), "k", "h/:1", client.Extension{AmountMicros: 1})
+		}},
+		{`POST /v1/holds/h:capture k {"amount_micros":5,"final":true}`, func(c *Client) (client.Receipt, error) {
+			return c.Capture(t.Context(), "k", "h", client.Capture{AmountMicros: 5, Final: true})
+		}},
+		{`POST /v1/holds/h:release k {}`, func(c *Client) (client.Receipt, error) { return c.Release(t.Context(), "k", "h", "") }},
+		{`POST /v1/charges/d:refund k {"amount_micros":2}`, func(c *Client) (client.Receipt, error) {
+			return c.Refund(t.Context(), "k", "d", client.Refund{AmountMicros: 2})
+		}},
+		{`POST /v1/accounts/a/adjustments k {"amount_micros":-2,"kind":"promo","memo":"m"}`, func(c *Client) (client.Receipt, error) {
+			return c.Adjust(t.Context(), "k", "a", client.Adjustment{AmountMicros: -2, Kind: "promo", Memo: "m"})
+		}},
 	}
-	receipt := `{"outcome":"done","account":"a","seq":1,"amount_micros":5,"balance_after_micros":-2,` +
-		`"parts":[{"kind":"promo","grant":"g","amount_micros":5}],"index":8,"term":2,"time":"2026-01-31T00:00:00Z","replayed":true}`
+	receipt := `{"outcome":"done","account":"a","seq":1,"amount_micros":5,"balance_after_micros":-2,"forgiven_micros":3,"expired_micros":4,` +
+		`"parts":[{"kind":"promo","grant":"g","amount_micros":5}],"had":{"promo":9},"hold":{"id":"h","state":"open","held_micros":5,"captured_micros":1,` +
+		`"refunded_micros":2,"expires_in_ms":7},"late":true,"index":8,"term":2,"time":"2026-01-31T00:00:00Z","replayed":true,"attempts":2,"event":3}`
 	for _, r := range rows {
 		got := ""
 		rc, err := r.write(one(t, sees(200, jsonMedia, receipt, func(q *http.Request, body string) {
-			got = q.Method + " " + q.URL.EscapedPath() + " " + q.Header.Get("Idempotency-Key") + " " + body
+			got = q.Method + " " + q.URL.RequestURI() + " " + q.Header.Get("Idempotency-Key") + " " + body
 		})))
 		if err != nil || got != r.want || rc.Refused() {
 			t.Errorf("sent\n%s, want\n%s; receipt %+v, %v", got, r.want, rc, err)
 		}
 		wantJSON(t, rc, receipt)
+	}
+}
+
+func TestHistoryAsksForPages(t *testing.T) {
+	t.Parallel()
+	for want, p := range map[string]client.Page{
+		"after=0":                {},
+		"after=7&limit=3":        {After: 7, Limit: 3},
+		"limit=20&order=newest":  {NewestFirst: true, Limit: 20},
+		"cursor=12.7%2B&limit=5": {NewestFirst: true, Cursor: "12.7+", Limit: 5},
+	} {
+		got := ""
+		h, err := one(t, sees(200, jsonMedia, `{"entries":[{"seq":3}],"next":"n"}`, func(r *http.Request, _ string) {
+			got = r.URL.RequestURI()
+		})).History(t.Context(), "a/b", p)
+		if want = "/v1/accounts/a%2Fb/entries?" + want; err != nil || got != want || h.Next != "n" || len(h.Entries) != 1 {
+			t.Errorf("asked %s, want %s; %+v, %v", got, want, h, err)
+		}
 	}
 }
 
@@ -227,9 +266,10 @@ func TestTooLittleCreditIsARefusedReceipt(t *testing.T) {
 
 func TestStatementKeepsEveryField(t *testing.T) {
 	t.Parallel()
-	body := `{"id":"a","plan":"p","labels":{"x":"y"},"use_credits":true,"overdraft_micros":1,"balance_micros":2,"by_kind":{"promo":3},` +
-		`"grants":[{"id":"g","kind":"promo","amount_micros":4,"priority":5,"effective":"2026-01-31T00:00:00Z","expires":"2027-01-31T00:00:00Z","remaining_micros":3}],` +
-		`"seq":7,"index":8,"term":9}`
+	body := `{"id":"a","plan":"p","labels":{"x":"y"},"use_credits":true,"overdraft_micros":1,"blocked":true,"balance_micros":2,"held_micros":6,"by_kind":{"promo":3},` +
+		`"books":{"available":3,"held":6,"issued":-9},"forgiven_micros":11,"written_off_micros":12,"open_holds":13,` +
+		`"grants":[{"id":"g","kind":"promo","amount_micros":4,"priority":5,"effective":"2026-01-31T00:00:00Z","expires":"2027-01-31T00:00:00Z","every":"day",` +
+		`"zone":"UTC","rollover_micros":2,"applies_to":{"model":"large"},"remaining_micros":3,"held_micros":1,"expired":true,"voided":true}],"recurring":[{"id":"r","kind":"promo","amount_micros":1}],"event":4,"seq":7,"index":8,"term":9,"time":"2026-11-23T00:00:00Z"}`
 	path := ""
 	s, err := one(t, sees(200, jsonMedia, body, func(r *http.Request, _ string) { path = r.URL.EscapedPath() })).Account(t.Context(), "a b")
 	if err != nil || path != "/v1/accounts/a%20b" {

@@ -130,6 +130,7 @@ type reply struct {
 	from   string // the request in words, for errors
 	status int
 	etag   string
+	next   string // X-Weir-Next
 	body   []byte
 	media  string
 }
@@ -204,7 +205,7 @@ func (c *Client) once(ctx context.Context, node string, q call) (reply, error) {
 	if len(body) > replyBytesMax {
 		return reply{}, fmt.Errorf("%s: the answer is longer than %d bytes", from, replyBytesMax)
 	}
-	return reply{from: from, status: resp.StatusCode, etag: resp.Header.Get("ETag"), body: body, media: mediaOf(resp)}, nil
+	return reply{from: from, status: resp.StatusCode, etag: resp.Header.Get("ETag"), next: resp.Header.Get("X-Weir-Next"), body: body, media: mediaOf(resp)}, nil
 }
 
 func mediaOf(resp *http.Response) string {

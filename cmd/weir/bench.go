@@ -15,6 +15,7 @@ import (
 
 type benchCommand struct {
 	Run     benchRunCommand     `cmd:"" default:"withargs" help:"Put load on a cluster (the default)."`
+	Ledger  benchLedgerCommand  `cmd:"" help:"Measure the figures of the ledger."`
 	Compare benchCompareCommand `cmd:"" help:"Compare two saved reports."`
 	Policy  benchPolicyCommand  `cmd:"" help:"Print the policy that a cluster needs to be measured."`
 	Floor   benchFloorCommand   `cmd:"" hidden:"" help:"Run a process that decides nothing, for the bench to compare with."`

@@ -87,7 +87,7 @@ func figuresText(w io.Writer, all []bench.Figure) {
 // quantity writes a number with three digits or so, and its unit.
 func quantity(n float64, unit string) string {
 	switch {
-	case unit == "decisions/s":
+	case unit == "decisions/s", unit == "debits/s":
 		return fmt.Sprintf("%.0f/s", n)
 	case unit == "x":
 		return fmt.Sprintf("%.2f x", n)

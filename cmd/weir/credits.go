@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"time"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
 
 	"github.com/weir-cluster/weir/client"
 	"github.com/weir-cluster/weir/client/rest"
@@ -15,14 +17,28 @@ import (
 
 type creditsCommand struct {
 	Open    creditsOpenCommand    `cmd:"" help:"Open an account."`
-	Grant   creditsGrantCommand   `cmd:"" help:"Give credit to an account."`
+	Set     creditsSetCommand     `cmd:"" help:"Change the plan, the labels or the rules of an account."`
+	Grant   creditsGrantCommand   `cmd:"" help:"Give credit to an account, once or every period."`
+	Void    creditsVoidCommand    `cmd:"" help:"Take back what is left of a grant."`
 	Debit   creditsDebitCommand   `cmd:"" help:"Take credit from an account."`
+	Hold    creditsHoldCommand    `cmd:"" help:"Set credit aside for something that is still to come."`
+	Extend  creditsExtendCommand  `cmd:"" help:"Hold more, or longer."`
+	Capture creditsCaptureCommand `cmd:"" help:"Charge a hold."`
+	Release creditsReleaseCommand `cmd:"" help:"Give back what is left of a hold."`
+	Refund  creditsRefundCommand  `cmd:"" help:"Give back what a debit or a hold was charged."`
+	Adjust  creditsAdjustCommand  `cmd:"" help:"Correct a balance by hand, with a reason."`
 	Balance creditsBalanceCommand `cmd:"" help:"Show an account and what is left."`
+	History creditsHistoryCommand `cmd:"" help:"List what happened to an account, newest first."`
 }
 
 // writeFlags are what every write to the ledger has.
 type writeFlags struct {
-	Key string `help:"Idempotency key: repeat a write with its key and it counts once (a fresh one when left out)."`
+	Key string `help:"Idempotency key: repeat a write with its key and it counts once (a fresh UUIDv7 when left out)."`
+}
+
+// memoFlag is what a write can say about itself.
+type memoFlag struct {
+	Memo string `help:"A note that is kept with it."`
 }
 
 // write makes one ledger write and prints its receipt. When the outcome is unknown it says how to repeat.
@@ -33,16 +49,18 @@ func (f writeFlags) write(s *shell, send func(*rest.Client, string) (client.Rece
 	}
 	key := f.Key
 	if key == "" {
-		key = "cli-" + rand.Text()
+		fresh, err := uuid.NewV7()
+		if err != nil {
+			return fmt.Errorf("not written: make a key: %w", err)
+		}
+		key = fresh.String()
 	}
 	r, err := send(weir, key)
+	if err != nil && unwritten(err) {
+		return fmt.Errorf("not written: %w", err)
+	}
 	if err != nil {
-		p := new(rest.Problem)
-		refused := errors.As(err, &p) && p.Status < http.StatusInternalServerError
-		if refused || errors.Is(err, client.ErrUnreachable) {
-			return fmt.Errorf("not written: %w", err)
-		}
-		return fmt.Errorf("perhaps written: %w; repeat it with --key %s and it counts once", err, key)
+		return fmt.Errorf("perhaps written: %w; repeat it and it counts once: %s", err, s.again(f.Key, key))
 	}
 	if err := show(s, r, receiptText); err != nil {
 		return err
@@ -51,6 +69,38 @@ func (f writeFlags) write(s *shell, send func(*rest.Client, string) (client.Rece
 		return errDenied
 	}
 	return nil
+}
+
+// unwritten reports whether a write that failed surely left nothing behind.
+func unwritten(err error) bool {
+	p := new(rest.Problem)
+	if !errors.As(err, &p) {
+		return errors.Is(err, client.ErrUnreachable)
+	}
+	return p.Status < http.StatusInternalServerError || slices.Contains([]string{"FULL", "NOT_LEADER", "UNAVAILABLE"}, p.Reason)
+}
+
+// again is the command line that repeats this one with its key.
+func (s *shell) again(given, key string) string {
+	words := []string{"weir"}
+	for _, a := range s.args {
+		words = append(words, quoted(a))
+	}
+	if given == "" {
+		words = append(words, "--key", quoted(key))
+	}
+	return strings.Join(words, " ")
+}
+
+// quoted writes a word as a shell reads it.
+func quoted(word string) string {
+	plain := func(r rune) bool {
+		return strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=./:,@%+~", r)
+	}
+	if word != "" && word[0] != '~' && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 func receiptText(w io.Writer, r client.Receipt) {
@@ -65,11 +115,35 @@ func receiptText(w io.Writer, r client.Receipt) {
 	if r.AmountMicros != 0 {
 		fmt.Fprintf(w, "amount\t%v\n", amount(r.AmountMicros))
 	}
+	if r.ForgivenMicros != 0 {
+		fmt.Fprintf(w, "forgiven\t%v, there was no credit for it\n", amount(r.ForgivenMicros))
+	}
+	if r.ExpiredMicros != 0 {
+		fmt.Fprintf(w, "expired\t%v of it: the grant has ended meanwhile\n", amount(r.ExpiredMicros))
+	}
 	for _, p := range r.Parts {
 		fmt.Fprintf(w, "part\t%v %s, grant %s\n", amount(p.AmountMicros), p.Kind, orDash(p.Grant))
 	}
+	if r.Hold != nil {
+		holdText(w, *r.Hold, r.Late)
+	}
 	fmt.Fprintf(w, "balance\t%v\n", amount(r.BalanceAfterMicros))
 	fmt.Fprintf(w, "seq\t%d, index %d, term %d\n", r.Seq, r.Index, r.Term)
+}
+
+func holdText(w io.Writer, h client.HoldState, late bool) {
+	end := ""
+	switch {
+	case late:
+		end = ", captured after its end"
+	case h.State == "open" && h.ExpiresInMS > 0:
+		end = ", ends in " + milliseconds(h.ExpiresInMS)
+	}
+	fmt.Fprintf(w, "hold\t%s\n", h.ID)
+	fmt.Fprintf(w, "state\t%s: %v captured, %v held%s\n", h.State, amount(h.CapturedMicros), amount(h.HeldMicros), end)
+	if h.RefundedMicros != 0 {
+		fmt.Fprintf(w, "refunded\t%v\n", amount(h.RefundedMicros))
+	}
 }
 
 type creditsOpenCommand struct {
@@ -79,6 +153,7 @@ type creditsOpenCommand struct {
 	Label      map[string]string `mapsep:"," placeholder:"NAME=VALUE,..." help:"Labels of the account."`
 	UseCredits bool              `default:"true" negatable:"" help:"Whether credit may be spent past a limit (yes)."`
 	Overdraft  amount            `default:"0" help:"How far the balance may go below zero, in credits."`
+	Blocked    bool              `help:"Open it blocked: debits and holds are refused until it is set otherwise."`
 }
 
 // Help is what `weir credits open -h` adds to the flags.
@@ -93,106 +168,44 @@ func (creditsOpenCommand) Help() string {
 func (c *creditsOpenCommand) Run(ctx context.Context, s *shell) error {
 	return c.write(s, func(weir *rest.Client, key string) (client.Receipt, error) {
 		return weir.OpenAccount(ctx, key, client.Account{
-			ID: c.Account, Plan: c.Plan, Labels: c.Label, UseCredits: c.UseCredits, OverdraftMicros: int64(c.Overdraft),
+			ID: c.Account, Plan: c.Plan, Labels: c.Label, UseCredits: c.UseCredits, OverdraftMicros: int64(c.Overdraft), Blocked: c.Blocked,
 		})
 	})
 }
 
-type creditsGrantCommand struct {
+type creditsSetCommand struct {
 	writeFlags `embed:""`
-	Account    string    `arg:"" help:"The account id."`
-	Kind       string    `arg:"" enum:"included,promo,credit" help:"included, promo or credit."`
-	Amount     amount    `arg:"" help:"Credits, such as 12 or 0.05."`
-	ID         string    `name:"id" help:"Name of the grant; one is made up when left out."`
-	Priority   uint8     `help:"Within a kind, lower is spent first."`
-	Effective  time.Time `placeholder:"TIME" help:"When it can first be spent, such as 2026-01-31T00:00:00Z; now when left out."`
-	Expires    time.Time `placeholder:"TIME" help:"When what is left is gone; never when left out."`
+	memoFlag   `embed:""`
+	Account    string            `arg:"" help:"The account id."`
+	Plan       *string           `help:"The plan of the account."`
+	Label      map[string]string `mapsep:"," xor:"labels" placeholder:"NAME=VALUE,..." help:"Labels of the account, in place of those it has."`
+	Unlabel    bool              `xor:"labels" help:"Take all labels off."`
+	UseCredits *bool             `negatable:"" help:"Whether credit may be spent past a limit."`
+	Overdraft  *amount           `help:"How far the balance may go below zero, in credits."`
+	Blocked    *bool             `negatable:"" help:"Whether debits and new holds are refused. Captures, releases and refunds go on."`
 }
 
-// Help is what `weir credits grant -h` adds to the flags.
-func (creditsGrantCommand) Help() string {
+// Help is what `weir credits set -h` adds to the flags.
+func (creditsSetCommand) Help() string {
 	return `Examples:
 
-    weir credits grant alice included 0.05
-    weir credits grant alice promo 2 --expires 2027-01-31T00:00:00Z --key spring-alice`
+    weir credits set alice --plan pro --overdraft 2.5
+    weir credits set alice --blocked
+    weir credits set alice --no-blocked
+
+What is not named stays as it is.`
 }
 
-// Run gives the credit.
-func (c *creditsGrantCommand) Run(ctx context.Context, s *shell) error {
+// Run changes the account.
+func (c *creditsSetCommand) Run(ctx context.Context, s *shell) error {
+	change := client.AccountChange{Plan: c.Plan, Labels: c.Label, UseCredits: c.UseCredits, OverdraftMicros: (*int64)(c.Overdraft), Blocked: c.Blocked, Memo: c.Memo}
+	if c.Unlabel {
+		change.Labels = map[string]string{}
+	}
+	if change.Plan == nil && change.Labels == nil && change.UseCredits == nil && change.OverdraftMicros == nil && change.Blocked == nil {
+		return fmt.Errorf("%w: nothing to change: name --plan, --label, --unlabel, --use-credits, --overdraft or --blocked", errUsage)
+	}
 	return c.write(s, func(weir *rest.Client, key string) (client.Receipt, error) {
-		return weir.Grant(ctx, key, c.Account, client.Grant{
-			ID: c.ID, Kind: c.Kind, AmountMicros: int64(c.Amount), Priority: c.Priority, Effective: c.Effective, Expires: c.Expires,
-		})
+		return weir.UpdateAccount(ctx, key, c.Account, change)
 	})
-}
-
-type creditsDebitCommand struct {
-	writeFlags `embed:""`
-	Account    string   `arg:"" help:"The account id."`
-	Amount     amount   `arg:"" help:"Credits, such as 12 or 0.05."`
-	Order      []string `placeholder:"KIND" help:"Kinds to take from, in this order: included, promo, credit, overdraft."`
-	Memo       string   `help:"A note that is kept with it."`
-}
-
-// Help is what `weir credits debit -h` adds to the flags.
-func (creditsDebitCommand) Help() string {
-	return `Examples:
-
-    weir credits debit alice 0.02
-    weir credits debit alice 3 --order credit --memo "invoice 17" --key invoice-17
-
-Exit code: 0 taken, 1 too little credit (nothing is taken), 2 anything else.`
-}
-
-// Run takes the credit; too little of it is errDenied.
-func (c *creditsDebitCommand) Run(ctx context.Context, s *shell) error {
-	return c.write(s, func(weir *rest.Client, key string) (client.Receipt, error) {
-		return weir.Debit(ctx, key, c.Account, client.Debit{AmountMicros: int64(c.Amount), Order: c.Order, Memo: c.Memo})
-	})
-}
-
-type creditsBalanceCommand struct {
-	Account string `arg:"" help:"The account id."`
-}
-
-// Help is what `weir credits balance -h` adds to the flags.
-func (creditsBalanceCommand) Help() string {
-	return `Examples:
-
-    weir credits balance alice
-    weir credits balance alice -o json`
-}
-
-// Run prints the account as the ledger has it now.
-func (c *creditsBalanceCommand) Run(ctx context.Context, s *shell) error {
-	weir, err := s.client()
-	if err != nil {
-		return err
-	}
-	a, err := weir.Account(ctx, c.Account)
-	if err != nil {
-		return fmt.Errorf("no balance: %w", err)
-	}
-	return show(s, a, statementText)
-}
-
-func statementText(w io.Writer, a client.Statement) {
-	fmt.Fprintf(w, "account\t%s, plan %s\n", a.ID, orDash(a.Plan))
-	fmt.Fprintf(w, "balance\t%v\n", amount(a.BalanceMicros))
-	for _, kind := range []string{"included", "promo", "credit"} { // the order in which they are spent
-		if micros, ok := a.ByKind[kind]; ok {
-			fmt.Fprintf(w, "%s\t%v\n", kind, amount(micros))
-		}
-	}
-	if a.OverdraftMicros != 0 {
-		fmt.Fprintf(w, "overdraft\t%v\n", amount(a.OverdraftMicros))
-	}
-	for _, g := range a.Grants {
-		until := ""
-		if !g.Expires.IsZero() {
-			until = ", until " + g.Expires.Format(time.RFC3339)
-		}
-		fmt.Fprintf(w, "grant\t%s %s: %v of %v left%s\n", g.ID, g.Kind, amount(g.RemainingMicros), amount(g.AmountMicros), until)
-	}
-	fmt.Fprintf(w, "seq\t%d, index %d, term %d\n", a.Seq, a.Index, a.Term)
 }

@@ -99,36 +99,6 @@ func TestMembersTellHowTheyStandAndAreRemovedWhenTheyAreGone(t *testing.T) {
 	c.until(t, name+" is back", func() bool { return c.member(t, follower, name).State() == "steady" })
 }
 
-// A node that would go by its lease for longer than the leader waits for it would decide beside its successor.
-func TestANodeWithALongerLeaseDecidesNothingAsHome(t *testing.T) {
-	t.Parallel()
-	c := startCluster(t, 3)
-	odd := (c.leader(t) + 1) % 3
-	p := c.nodes[odd]
-	if err := p.terminate(); err != nil {
-		t.Fatal(err)
-	}
-	p.args = append(p.args, "--lease-duration", "4s")
-	if err := p.start(); err != nil {
-		t.Fatal(err)
-	}
-	c.until(t, "it is told why", func() bool {
-		text, err := os.ReadFile(p.log)
-		return err == nil && strings.Contains(string(text), "a lease of 4s is longer than the 2s of the leader")
-	})
-	time.Sleep(time.Second) // some renewals more
-	if p.ready(c.ctx) {
-		t.Error("it is ready")
-	}
-	if v, err := c.clients[odd].View(c.ctx); err == nil {
-		for _, m := range v.Members {
-			if m.Name == p.name && (m.LeaseLeftMS == nil || *m.LeaseLeftMS != 0) {
-				t.Errorf("it has a lease: %+v", m)
-			}
-		}
-	}
-}
-
 // dir is the data directory of a process.
 func (p *process) dir() string { return p.args[slices.Index(p.args, "--data-dir")+1] }
 

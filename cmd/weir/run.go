@@ -41,6 +41,7 @@ type commandLine struct {
 	Home     homeCommand     `cmd:"" help:"Show which node decides for an account."`
 	Policy   policyCommand   `cmd:"" help:"Check, test, compare, apply, show or roll back the policy."`
 	Credits  creditsCommand  `cmd:"" help:"Open accounts, grant, debit, show balances."`
+	Events   eventsCommand   `cmd:"" help:"Watch what happens in the ledger."`
 	Ledger   ledgerCommand   `cmd:"" help:"Look into the ledger, back it up, restore it, or save it when a quorum is lost."`
 	Bench    benchCommand    `cmd:"" help:"Put load on a cluster and measure what it does."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
@@ -55,6 +56,7 @@ type globals struct {
 // shell is what a command works with besides its own flags.
 type shell struct {
 	globals
+	args           []string // as they were given, to say how to repeat them
 	stdout, stderr io.Writer
 }
 
@@ -94,7 +96,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "weir: %v\nRun `weir --help`, or -h after a command, for examples.\n", err)
 		return exitUsage
 	}
-	return exitCode(parsed.Run(&shell{globals: line.Global, stdout: stdout, stderr: stderr}), stderr)
+	return exitCode(parsed.Run(&shell{globals: line.Global, args: args, stdout: stdout, stderr: stderr}), stderr)
 }
 
 func exitCode(err error, stderr io.Writer) int {

@@ -118,6 +118,18 @@ func TestWrongCallsExitWith64AndSayWhy(t *testing.T) {
 		{"credits grant alice gold 1", "promo"},
 		{"credits grant alice promo 0.0000001", "6 digits"},
 		{"credits debit alice", "amount"},
+		{"credits debit alice 1 --overshoot all", "deny"},
+		{"credits set alice", "nothing to change: name --plan"},
+		{"credits grant alice promo 1 --every fortnight", "month"},
+		{"credits hold alice 1 --for 0s", "a second or more"},
+		{"credits hold alice 1 --late perhaps", "reject"},
+		{"credits extend job-17", "name an amount, or --for, or both"},
+		{"credits adjust alice --give 1 --take 1 --kind promo --memo m", "--give and --take can't be used together"},
+		{"credits adjust alice --give 1 --kind promo", "--memo"},
+		{"credits adjust alice --kind promo --memo m", "--give=AMOUNT or --take=AMOUNT"},
+		{"credits balance alice --max-staleness=-1s", "must be positive"},
+		{"credits history alice --limit 257", "expected 1 to 256"},
+		{"events tail --after 1 --last 2", "--after and --last can't be used together"},
 		{"serve --voter perhaps", "--voter"},
 		{"override set alice user-rpm", "term=value"},
 		{"override set alice user-rpm rate", `term "rate": expected name=value`},
@@ -142,8 +154,9 @@ func TestHelpOfEveryCommandHasExamples(t *testing.T) {
 		"dev", "serve", "check", "members", "home", "limits", "block", "unblock", "reset",
 		"override set", "override unset", "override list", "policy check", "policy test", "policy diff", "policy apply", "policy show",
 		"policy history", "policy rollback", "policy import envoy",
-		"members remove", "ledger entries", "ledger snapshot", "ledger restore", "ledger recover",
-		"credits open", "credits grant", "credits debit", "credits balance",
+		"members remove", "events tail", "ledger status", "ledger entries", "ledger snapshot", "ledger restore", "ledger recover",
+		"credits open", "credits set", "credits grant", "credits void", "credits debit", "credits hold", "credits extend", "credits capture",
+		"credits release", "credits refund", "credits adjust", "credits balance", "credits history",
 	} {
 		weir(t, append(strings.Fields(command), "-h")...).want(t, exitOK, "Usage: weir "+command, "Examples:", "\n    weir "+command)
 	}
@@ -350,38 +363,4 @@ func TestPolicyCommands(t *testing.T) {
 		t.Errorf("mistakes as JSON: %+v, %+v, %v", o, f, err)
 	}
 	weir(t, "policy", "check", "/none/such.yaml").want(t, exitFailed, "read the policy")
-}
-
-func TestCreditsCommands(t *testing.T) {
-	t.Parallel()
-	done := `{"outcome":"done","account":"alice","seq":4,"amount_micros":50000,"balance_after_micros":70000,` +
-		`"parts":[{"kind":"promo","grant":"g","amount_micros":50000}],"index":9,"term":2,"replayed":true}`
-	addr := listen(t, exchange{`POST /v1/accounts {"id":"alice","plan":"free","labels":{"a":"b"},"use_credits":false,"overdraft_micros":1500000}`, 201, done})
-	weir(t, "credits", "open", "alice", "--plan", "free", "--label", "a=b", "--no-use-credits", "--overdraft", "1.5", addr).want(t, exitOK, "done")
-	addr = listen(t, exchange{`POST /v1/accounts/alice/grants {"id":"g","kind":"promo","amount_micros":50000,"priority":2,"expires":"2027-01-31T00:00:00Z"}`, 200, done})
-	weir(t, "credits", "grant", "alice", "promo", "0.05", "--id", "g", "--priority", "2", "--expires", "2027-01-31T00:00:00Z", "--key", "k", addr).
-		wantOut(t, exitOK, `done     alice (a repetition: this is the first receipt)
-amount   0.05
-part     0.05 promo, grant g
-balance  0.07
-seq      4, index 9, term 2
-`)
-	debit := `POST /v1/accounts/alice/debits {"amount_micros":3000000,"order":["credit","promo"],"memo":"m"}`
-	addr = listen(t, exchange{debit, 402, `{"status":402,"detail":"too little","outcome":"insufficient","account":"alice"}`})
-	weir(t, "credits", "debit", "alice", "3", "--order", "credit,promo", "--memo", "m", addr).want(t, exitDenied, "insufficient", "too little")
-	addr = listen(t, exchange{debit, 503, `{"detail":"no leader"}`})
-	weir(t, "credits", "debit", "alice", "3", "--order", "credit,promo", "--memo", "m", "--key", "K7", addr).
-		want(t, exitFailed, "perhaps written", "--key K7", "no leader")
-	addr = listen(t, exchange{debit, 409, `{"detail":"another debit"}`})
-	weir(t, "credits", "debit", "alice", "3", "--order", "credit,promo", "--memo", "m", addr).want(t, exitFailed, "not written", "another debit")
-	addr = listen(t, exchange{"GET /v1/accounts/alice", 200, `{"id":"alice","plan":"free","balance_micros":-1,"by_kind":{"credit":0,"included":5,"promo":7},` +
-		`"grants":[{"id":"g","kind":"promo","amount_micros":50000,"remaining_micros":7,"expires":"2027-01-31T00:00:00Z"}],"seq":4,"index":9,"term":2}`})
-	weir(t, "credits", "balance", "alice", addr).wantOut(t, exitOK, `account   alice, plan free
-balance   -0.000001
-included  0.000005
-promo     0.000007
-credit    0
-grant     g promo: 0.000007 of 0.05 left, until 2027-01-31T00:00:00Z
-seq       4, index 9, term 2
-`)
 }

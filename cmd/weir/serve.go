@@ -29,9 +29,9 @@ type serveCommand struct {
 	Voter           string        `env:"WEIR_VOTER" enum:"auto,yes,no" default:"auto" help:"Whether this node may vote: auto, yes or no."`
 	Voters          int           `env:"WEIR_VOTERS" enum:"3,5" default:"3" help:"How many nodes vote, 3 or 5; the same on every node."`
 	Weight          uint8         `env:"WEIR_WEIGHT" default:"1" placeholder:"N" help:"Share of the partitions, 1 to 255, compared with the others' (${default})."`
-	LeaseDuration   time.Duration `env:"WEIR_LEASE_DURATION" default:"2s" help:"How long a node may decide after it asked the leader (${default}); the same on every node."`
-	LeaseRenewal    time.Duration `env:"WEIR_LEASE_RENEWAL" default:"300ms" help:"How often it asks (${default}); the same on every node."`
-	LeaseMargin     time.Duration `env:"WEIR_LEASE_MARGIN" default:"200ms" help:"How much longer the leader waits before it gives a silent node's accounts away (${default}); the same on every node."`
+	LeaseDuration   time.Duration `env:"WEIR_LEASE_DURATION" default:"2s" help:"How long a node may decide after it asked the leader (${default})."`
+	LeaseRenewal    time.Duration `env:"WEIR_LEASE_RENEWAL" default:"300ms" help:"How often it asks (${default})."`
+	LeaseMargin     time.Duration `env:"WEIR_LEASE_MARGIN" default:"200ms" help:"How much longer the leader waits before it gives this node's accounts away (${default})."`
 	Zone            string        `env:"WEIR_ZONE" help:"Zone of the node; a deputy is placed in another one where there is one."`
 	Policy          string        `env:"WEIR_POLICY" placeholder:"FILE" help:"Policy for a cluster that has none yet."`
 	Cluster         string        `env:"WEIR_CLUSTER" default:"weir" help:"Name of the cluster."`

@@ -100,10 +100,12 @@ func writeBackup(w io.Writer, l Label, from io.Reader, count int, keep func(mach
 	if err != nil {
 		return err
 	}
-	if err := writeHead(out, s.index, s.wall, count); err != nil {
+	all := s.machines
+	s.machines = count
+	if err := s.writeTo(out); err != nil {
 		return err
 	}
-	err = readSections(from, s.machines, func(name string, r io.Reader) error {
+	err = readSections(from, all, func(name string, r io.Reader) error {
 		if !keep(name) {
 			_, err := io.Copy(io.Discard, r)
 			return err

@@ -24,10 +24,14 @@ type tape struct {
 	mu       sync.Mutex
 	lines    []string
 	walls    []time.Time
+	elapsed  []time.Duration
+	seen     []time.Time // when each was applied here
 	restored int
+	fail     func(command string) error // nil: nothing fails
+	during   func()                     // a query; nil: nothing
 }
 
-func (m *tape) Apply(at Stamp, command []byte) []byte {
+func (m *tape) Apply(at Stamp, command []byte) ([]byte, error) {
 	if m.lag > 0 {
 		time.Sleep(m.lag)
 	}
@@ -35,7 +39,27 @@ func (m *tape) Apply(at Stamp, command []byte) []byte {
 	defer m.mu.Unlock()
 	m.lines = append(m.lines, fmt.Sprintf("%d/%d %s", at.Term, at.Index, command))
 	m.walls = append(m.walls, at.Wall)
-	return fmt.Appendf(nil, "%d:%s", len(m.lines), command)
+	m.elapsed, m.seen = append(m.elapsed, at.Elapsed), append(m.seen, time.Now())
+	if m.fail != nil {
+		if err := m.fail(string(command)); err != nil {
+			return nil, err
+		}
+	}
+	return fmt.Appendf(nil, "%d:%s", len(m.lines), command), nil
+}
+
+// Query tells the last command, after whatever the test does meanwhile.
+func (m *tape) Query(query []byte) []byte {
+	m.mu.Lock()
+	last, during := "", m.during
+	if len(m.lines) > 0 {
+		_, last, _ = strings.Cut(m.lines[len(m.lines)-1], " ")
+	}
+	m.mu.Unlock()
+	if during != nil {
+		during()
+	}
+	return fmt.Appendf(nil, "%s%s", query, last)
 }
 
 func (m *tape) Snapshot() (func(io.Writer) error, error) {
@@ -247,7 +271,7 @@ func stack(t *testing.T, s *snapshot) []byte {
 
 // sections returns a snapshot of fixed texts.
 func sections(texts map[string]string) *snapshot {
-	s := &snapshot{index: 7, wall: time.Unix(100, 5).UTC()}
+	s := &snapshot{head: head{As: As{Index: 7, Term: 3, Wall: time.Unix(100, 5).UTC()}, elapsed: elapsed{9, reading{3, 8}}}}
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
 		s.sections = append(s.sections, section{name, func(w io.Writer) error {
 			_, err := io.WriteString(w, texts[name])

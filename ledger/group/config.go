@@ -25,12 +25,16 @@ type Network interface {
 	Dial(ctx context.Context, address string) (net.Conn, error)
 }
 
-// Machine is a state that all replicas keep equal. Apply, Snapshot and Restore are called by one goroutine at
-// a time. It must depend on nothing but its arguments and its state: no clock, no randomness, no map order.
+// Machine is a state that all replicas keep equal. Apply, Snapshot and Restore are called by one goroutine at a time, Query by
+// any beside them. What Apply does must depend on nothing but its arguments and the state: no clock, no randomness, no map order.
 type Machine interface {
-	// Apply changes the state and returns the reply for whoever proposed. command is valid during the call
-	// only and must not be changed; the reply must not be changed afterwards. It must not block.
-	Apply(at Stamp, command []byte) []byte
+	// Apply changes the state and returns the reply for whoever proposed. command is valid during the call only and must not be
+	// changed; the reply must not be changed afterwards. It must not block. An error says that this replica cannot go on, for it
+	// differs from the others or cannot keep what it must: it applies nothing more, Run returns the error, and the outcome of what
+	// was proposed is unknown. What the machine merely refuses is a reply.
+	Apply(at Stamp, command []byte) (reply []byte, err error)
+	// Query reads the state and changes nothing. query must not be changed; the reply must not be changed afterwards.
+	Query(query []byte) (reply []byte)
 	// Snapshot takes the state as it is now, quickly, and returns how to write it, which runs beside later
 	// Apply calls, once or never.
 	Snapshot() (func(io.Writer) error, error)
@@ -40,8 +44,11 @@ type Machine interface {
 
 // Stamp is where and when an operation stands in the log.
 type Stamp struct {
-	Term, Index uint64    // operations that were packed together share both
+	Term, Index uint64    // operations that were packed together share all of it
 	Wall        time.Time // UTC, of the leader when it packed the operation; never before that of an earlier one
+	// Elapsed is how much time has surely passed since the log began. Of two stamps, it tells no more than what really passed
+	// between them, whatever became of clocks and leaders meanwhile; it may tell less.
+	Elapsed time.Duration
 }
 
 // Server is one member of the group.
@@ -59,7 +66,9 @@ type Config struct {
 	Resolve  func(name string) (address string, err error) // where a member is now; must not block
 	Storage  Storage                                       // of the log and of snapshots
 	Machines map[string]Machine                            // by name, 1 to 32 bytes; the same on every server
-	Now      func() time.Time                              // for Stamp.Wall only
+	Now      func() time.Time                              // for Stamp.Wall, and how stale it is
+	// Mono reads a clock that never jumps, for Stamp.Elapsed: how long this process runs, say. Nil: how far Now has come.
+	Mono func() time.Duration
 
 	Logger *slog.Logger // what matters; what the Raft library warns of comes one level lower
 

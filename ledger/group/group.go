@@ -32,6 +32,7 @@ type Group struct {
 	queue       chan *proposal
 	queuedBytes atomic.Int64
 	readyTerm   atomic.Uint64 // the term whose barrier passed while this server led
+	rounds      *rounds       // set before raft
 	lineage     atomic.Pointer[string]
 	backups     chan struct{} // capacity 1: held by who makes a backup
 
@@ -48,6 +49,10 @@ type Group struct {
 func New(cfg Config) (*Group, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
+	}
+	if cfg.Mono == nil {
+		began := cfg.Now()
+		cfg.Mono = func() time.Duration { return cfg.Now().Sub(began) }
 	}
 	stores, err := cfg.Storage.Open()
 	if err != nil {
@@ -109,7 +114,9 @@ func (g *Group) Run(ctx context.Context) (err error) {
 	g.drain()
 	g.handOver(r)
 	over := r.Shutdown()
-	return errors.Join(err, transport.Close(), over.Error())
+	err = errors.Join(err, transport.Close(), over.Error())
+	g.rounds.close()
+	return err
 }
 
 // start starts the library. From the end of it on, r answers calls.
@@ -142,12 +149,16 @@ func (g *Group) start() (*raft.Raft, *raft.NetworkTransport, error) {
 	c.Logger, c.NoLegacyTelemetry = logger, true
 	r, err := raft.NewRaft(c, g.replica, cache, fencedVotes{g.stores.Stable, g.fence}, g.stores.Snapshots, transport)
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("start group: %w", err), transport.Close())
+		return nil, nil, errors.Join(fmt.Errorf("start group: %w", err), g.replica.err(), transport.Close())
 	}
+	g.rounds = newRounds(r, g.ID(), g.ending, heartbeats(transport, c.LocalID, c.ProtocolVersion))
 	// The filter does all there is to do, on the library's goroutine: it hands over and never blocks.
 	r.RegisterObserver(raft.NewObserver(nil, false, func(o *raft.Observation) bool {
 		switch o.Data.(type) {
-		case raft.LeaderObservation, raft.RaftState, raft.PeerObservation:
+		case raft.RaftState:
+			g.rounds.wake()
+			g.signal()
+		case raft.LeaderObservation, raft.PeerObservation:
 			g.signal()
 		}
 		return false

@@ -159,6 +159,15 @@ func (g *Group) RemoveServer(ctx context.Context, id string) error {
 	return nil
 }
 
+// Yield has another server lead, one that has as much of the log as any, and returns when it does. Only the leader can.
+func (g *Group) Yield(ctx context.Context) error {
+	err := g.order(ctx, func(r *raft.Raft, _ time.Duration) raft.Future { return r.LeadershipTransfer() })
+	if err != nil {
+		return fmt.Errorf("yield the lead: %w", err)
+	}
+	return nil
+}
+
 // Status returns how things stand; its numbers are read one after the other.
 func (g *Group) Status() Status {
 	r := g.raft.Load()
@@ -166,7 +175,7 @@ func (g *Group) Status() Status {
 		return Status{State: "Stopped"}
 	}
 	s := Status{
-		State: r.State().String(), Term: r.CurrentTerm(), AppliedIndex: g.replica.consumed.Load(),
+		State: r.State().String(), Term: r.CurrentTerm(), AppliedIndex: g.replica.newest.Load().Index,
 		CommitIndex: r.CommitIndex(), LastIndex: r.LastIndex(),
 	}
 	for _, member := range r.GetConfiguration().Configuration().Servers {

@@ -138,8 +138,7 @@ func (o *Offline) Restore(name string, l Label, backup io.Reader, machines map[s
 		return fmt.Errorf("restore: %w", err)
 	}
 	p := newReplica(machines, func() {})
-	p.wall = s.wall
-	p.consumed.Store(s.index)
+	p.begin(s)
 	state, err := p.Snapshot()
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)

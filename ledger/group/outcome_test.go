@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
+// TestOutcomeOfWhatTheLibraryReturns has every error of LEDGER 4.3; a caller's timeout is in TestOutcomeOfOurErrors.
 func TestOutcomeOfWhatTheLibraryReturns(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
@@ -50,6 +51,7 @@ func TestOutcomeOfOurErrors(t *testing.T) {
 		{ErrUnknown, Unknown},
 		{fmt.Errorf("propose: %w: %w", ErrUnknown, ErrStopped), Unknown},
 		{fmt.Errorf("propose: %w: %w", ErrBusy, context.Canceled), NotApplied},
+		{fmt.Errorf("%w: replica at fault: %w", ErrUnknown, errDiffers), Unknown},
 		{context.DeadlineExceeded, Unknown},
 		{errors.New("from elsewhere"), Unknown},
 	} {

@@ -163,7 +163,8 @@ func (g *Group) submit(r *raft.Raft, batch []*proposal, done func()) {
 		operations[i] = p.operation
 		size += p.bytes()
 	}
-	entry := appendEntry(make([]byte, 0, size), g.cfg.Now(), operations)
+	h := heading{reading{r.CurrentTerm(), g.cfg.Mono()}, g.cfg.Now()}
+	entry := appendEntry(make([]byte, 0, size), h, operations)
 	answer := r.Apply(entry, enqueueWait)
 	g.calls.Go(func() {
 		defer done()

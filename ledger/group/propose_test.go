@@ -183,7 +183,7 @@ func TestEntryOfANewerVersionStopsTheReplica(t *testing.T) {
 				leader := c.leader()
 				c.propose(leader, "before")
 				r := leader.g.raft.Load()
-				answers := []raft.ApplyFuture{r.Apply(row.entry, 0), r.Apply(appendEntry(nil, time.Now(), []operation{{"tape", nil}}), 0)}
+				answers := []raft.ApplyFuture{r.Apply(row.entry, 0), r.Apply(appendEntry(nil, heading{wall: time.Now()}, []operation{{"tape", nil}}), 0)}
 				for _, answer := range answers {
 					if err := answer.Error(); err != nil || answer.Response() != nil {
 						t.Errorf("applied with %v, %v", answer.Response(), err)

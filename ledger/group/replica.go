@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -22,9 +21,11 @@ type reply struct {
 type replica struct {
 	machines map[string]Machine
 	names    []string // sorted
-	wall     time.Time
-	consumed atomic.Uint64 // index of the last entry the machines have seen
-	changed  func()        // the configuration changed
+	elapsed  elapsed
+	changed  func() // the configuration changed
+
+	newest atomic.Pointer[As]            // what the machines have seen at least
+	grows  atomic.Pointer[chan struct{}] // closed when newest is replaced; nil unless somebody waits
 
 	mu      sync.Mutex
 	fault   error         // why this replica cannot follow the log any further
@@ -34,12 +35,14 @@ type replica struct {
 var _ raft.ConfigurationStore = (*replica)(nil)
 
 func newReplica(machines map[string]Machine, changed func()) *replica {
-	return &replica{
+	p := &replica{
 		machines: machines,
 		names:    slices.Sorted(maps.Keys(machines)),
 		changed:  changed,
 		faulted:  make(chan struct{}, 1),
 	}
+	p.newest.Store(&As{})
+	return p
 }
 
 // Apply returns a []reply, one for each operation, or nil when the replica is at fault. Then it skips all
@@ -48,31 +51,66 @@ func (p *replica) Apply(l *raft.Log) interface{} {
 	if p.err() != nil {
 		return nil
 	}
-	wall, operations, err := readEntry(l.Data)
+	replies, err := p.apply(l)
 	if err != nil {
 		p.fail(fmt.Errorf("apply entry %d: %w", l.Index, err))
 		return nil
 	}
-	if wall.After(p.wall) {
-		p.wall = wall
+	return replies
+}
+
+func (p *replica) apply(l *raft.Log) ([]reply, error) {
+	h, operations, err := readEntry(l.Data)
+	if err != nil {
+		return nil, err
 	}
-	at := Stamp{Term: l.Term, Index: l.Index, Wall: p.wall}
+	p.elapsed.move(l.Term, h.reading)
+	at := Stamp{Term: l.Term, Index: l.Index, Wall: p.newest.Load().Wall, Elapsed: p.elapsed.total}
+	if h.wall.After(at.Wall) {
+		at.Wall = h.wall
+	}
 	replies := make([]reply, len(operations))
 	for i, o := range operations {
-		if m := p.machines[o.machine]; m != nil {
-			replies[i].body = m.Apply(at, o.command)
-		} else {
+		m := p.machines[o.machine]
+		if m == nil {
 			replies[i].err = fmt.Errorf("apply to %q: %w", o.machine, ErrUnknownMachine)
+			continue
+		}
+		if replies[i].body, err = m.Apply(at, o.command); err != nil {
+			return nil, fmt.Errorf("operation %d, of %s: %w", i, o.machine, err)
 		}
 	}
-	p.consumed.Store(l.Index)
-	return replies
+	p.grow(As{at.Index, at.Term, at.Wall})
+	return replies, nil
 }
 
 // StoreConfiguration sees each committed configuration.
 func (p *replica) StoreConfiguration(index uint64, _ raft.Configuration) {
-	p.consumed.Store(index)
+	as := *p.newest.Load()
+	as.Index = index
+	p.grow(as)
 	p.changed()
+}
+
+// grow says how far the machines have come.
+func (p *replica) grow(as As) {
+	p.newest.Store(&as)
+	if c := p.grows.Swap(nil); c != nil {
+		close(*c)
+	}
+}
+
+// growth returns a channel that is closed when the machines have come further than they have by now.
+func (p *replica) growth() <-chan struct{} {
+	fresh := make(chan struct{})
+	for {
+		if c := p.grows.Load(); c != nil {
+			return *c
+		}
+		if p.grows.CompareAndSwap(nil, &fresh) {
+			return fresh
+		}
+	}
 }
 
 // Snapshot takes the state of all machines at one index.
@@ -80,7 +118,7 @@ func (p *replica) Snapshot() (raft.FSMSnapshot, error) {
 	if err := p.err(); err != nil {
 		return nil, fmt.Errorf("take snapshot: %w", err)
 	}
-	s := &snapshot{index: p.consumed.Load(), wall: p.wall}
+	s := &snapshot{head: head{As: *p.newest.Load(), elapsed: p.elapsed}}
 	for _, name := range p.names {
 		write, err := p.machines[name].Snapshot()
 		if err != nil {
@@ -109,11 +147,16 @@ func (p *replica) Restore(from io.ReadCloser) error { // the library closes from
 		p.fail(err)
 		return err
 	}
-	p.wall = s.wall
-	p.consumed.Store(s.index)
+	p.begin(s)
 	p.fail(nil)
 	p.changed()
 	return nil
+}
+
+// begin goes on from where a snapshot was taken.
+func (p *replica) begin(h head) {
+	p.elapsed = h.elapsed
+	p.grow(h.As)
 }
 
 func (p *replica) fail(err error) {

@@ -14,23 +14,36 @@ import (
 
 // A snapshot is a stream of all machines, each a section, in the order of their names:
 //
-//	head:    magic 8 bytes | index 8 | wall ns 8, or the least number for none | sections 2 | CRC 4 of the head
+//	head:    magic 8 bytes | index 8 | term 8 | wall ns 8, or the least number for none | elapsed ns 8 | term 8 and mono ns 8 of
+//	         the last reading | sections 2 | CRC 4 of the head
 //	section: name length 1, name | frames | a frame of length 0 whose CRC is that of the whole section, name included
 //	frame:   length 4 | CRC 4 of its bytes | bytes, at most 256 KiB
 //
-// Numbers are big endian, sums are CRC-32C. A machine sees only bytes whose frame was checked.
+// Numbers are big endian, sums are CRC-32C. A machine sees only bytes whose frame was checked. The head of version 1, which is
+// still read, is only magic, index, wall, sections and CRC.
 const (
-	snapshotMagic     = "WEIRGRP\x01" // the last byte is the version
-	snapshotHeadBytes = len(snapshotMagic) + 8 + 8 + 2 + 4
-	frameBytesMax     = 256 << 10
-	sectionsMax       = 256
-	wallNone          = -1 << 63
+	snapshotMagic      = "WEIRGRP" // the version follows
+	snapshotVersion    = 2
+	snapshotVersionMin = 1
+	headBytes          = 8 + 8 + 8 + 8 + 8 + 8 + 2 + 4 // behind the version
+	headBytesFirst     = 8 + 8 + 2 + 4                 // in version 1
+	frameBytesMax      = 256 << 10
+	sectionsMax        = 256
+	wallNone           = -1 << 63
 )
 
 var (
-	errSnapshotBad = errors.New("snapshot is malformed")
-	castagnoli     = crc32.MakeTable(crc32.Castagnoli)
+	errSnapshotNewer = errors.New("snapshot is of a newer version than this program reads: upgrade it")
+	errSnapshotBad   = errors.New("snapshot is malformed")
+	castagnoli       = crc32.MakeTable(crc32.Castagnoli)
 )
+
+// head is where and when a snapshot was taken.
+type head struct {
+	As       // Wall is zero before the first entry
+	elapsed  elapsed
+	machines int // sections that follow
+}
 
 type section struct {
 	name  string
@@ -38,8 +51,7 @@ type section struct {
 }
 
 type snapshot struct {
-	index    uint64
-	wall     time.Time // zero before the first entry
+	head
 	sections []section
 }
 
@@ -48,10 +60,10 @@ var _ raft.FSMSnapshot = (*snapshot)(nil)
 // Persist writes the stream. It runs beside Apply.
 func (s *snapshot) Persist(sink raft.SnapshotSink) error {
 	if err := s.writeTo(sink); err != nil {
-		return errors.Join(fmt.Errorf("write snapshot at %d: %w", s.index, err), sink.Cancel())
+		return errors.Join(fmt.Errorf("write snapshot at %d: %w", s.Index, err), sink.Cancel())
 	}
 	if err := sink.Close(); err != nil {
-		return fmt.Errorf("close snapshot at %d: %w", s.index, err)
+		return fmt.Errorf("close snapshot at %d: %w", s.Index, err)
 	}
 	return nil
 }
@@ -60,7 +72,8 @@ func (s *snapshot) Persist(sink raft.SnapshotSink) error {
 func (s *snapshot) Release() {}
 
 func (s *snapshot) writeTo(w io.Writer) error {
-	if err := writeHead(w, s.index, s.wall, len(s.sections)); err != nil {
+	s.machines = len(s.sections)
+	if err := s.head.writeTo(w); err != nil {
 		return err
 	}
 	for _, part := range s.sections {
@@ -71,17 +84,19 @@ func (s *snapshot) writeTo(w io.Writer) error {
 	return nil
 }
 
-func writeHead(w io.Writer, index uint64, at time.Time, sections int) error {
-	head := append(make([]byte, 0, snapshotHeadBytes), snapshotMagic...)
-	head = binary.BigEndian.AppendUint64(head, index)
+func (h head) writeTo(w io.Writer) error {
 	wall := int64(wallNone)
-	if !at.IsZero() {
-		wall = at.UnixNano()
+	if !h.Wall.IsZero() {
+		wall = h.Wall.UnixNano()
 	}
-	head = binary.BigEndian.AppendUint64(head, uint64(wall))
-	head = binary.BigEndian.AppendUint16(head, uint16(sections))
-	head = binary.BigEndian.AppendUint32(head, crc32.Checksum(head, castagnoli))
-	_, err := w.Write(head)
+	b := append(make([]byte, 0, len(snapshotMagic)+1+headBytes), snapshotMagic...)
+	b = append(b, snapshotVersion)
+	for _, n := range []uint64{h.Index, h.Term, uint64(wall), uint64(h.elapsed.total), h.elapsed.last.term, uint64(h.elapsed.last.mono)} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	b = binary.BigEndian.AppendUint16(b, uint16(h.machines))
+	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	_, err := w.Write(b)
 	return err
 }
 
@@ -128,41 +143,58 @@ func (f *frameWriter) frame(length int, sum uint32) error {
 	return err
 }
 
-// restored is the head of a snapshot that was read whole.
-type restored struct {
-	index    uint64
-	wall     time.Time
-	machines int
-}
-
 // readSnapshot gives each section to restore, which must read it to its end, and accepts only a stream that
 // is complete, in order, and has nothing behind it.
-func readSnapshot(from io.Reader, restore func(name string, r io.Reader) error) (restored, error) {
-	s, err := readHead(from)
+func readSnapshot(from io.Reader, restore func(name string, r io.Reader) error) (head, error) {
+	h, err := readHead(from)
 	if err != nil {
-		return restored{}, err
+		return head{}, err
 	}
-	if err := readSections(from, s.machines, restore); err != nil {
-		return restored{}, err
+	if err := readSections(from, h.machines, restore); err != nil {
+		return head{}, err
 	}
-	return s, nil
+	return h, nil
 }
 
-func readHead(from io.Reader) (restored, error) {
-	var head [snapshotHeadBytes]byte
-	if _, err := io.ReadFull(from, head[:]); err != nil {
-		return restored{}, fmt.Errorf("read head: %w: %v", errSnapshotBad, err)
+func readHead(from io.Reader) (h head, err error) {
+	b := make([]byte, len(snapshotMagic)+1, len(snapshotMagic)+1+headBytes)
+	if _, err := io.ReadFull(from, b); err != nil {
+		return h, fmt.Errorf("read head: %w: %v", errSnapshotBad, err)
 	}
-	magic, numbers := head[:len(snapshotMagic)], head[len(snapshotMagic):]
-	s := restored{index: binary.BigEndian.Uint64(numbers), machines: int(binary.BigEndian.Uint16(numbers[16:]))}
-	sum := crc32.Checksum(head[:snapshotHeadBytes-4], castagnoli)
-	if string(magic) != snapshotMagic || binary.BigEndian.Uint32(numbers[18:]) != sum || s.machines > sectionsMax {
-		return restored{}, fmt.Errorf("read head: %w", errSnapshotBad)
+	version, size := b[len(snapshotMagic)], headBytes
+	switch {
+	case string(b[:len(snapshotMagic)]) != snapshotMagic || version < snapshotVersionMin:
+		return h, fmt.Errorf("read head: %w", errSnapshotBad)
+	case version > snapshotVersion:
+		return h, fmt.Errorf("version %d, this program reads up to %d: %w", version, snapshotVersion, errSnapshotNewer)
+	case version == snapshotVersionMin:
+		size = headBytesFirst
 	}
-	if wall := int64(binary.BigEndian.Uint64(numbers[8:])); wall != wallNone {
-		s.wall = time.Unix(0, wall).UTC()
+	rest := b[len(b) : len(b)+size]
+	if _, err := io.ReadFull(from, rest); err != nil {
+		return h, fmt.Errorf("read head: %w: %v", errSnapshotBad, err)
 	}
-	return s, nil
+	b = b[:len(b)+size-4]
+	number := func() uint64 {
+		n := binary.BigEndian.Uint64(rest)
+		rest = rest[8:]
+		return n
+	}
+	h.Index = number()
+	if version > snapshotVersionMin {
+		h.Term = number()
+	}
+	if wall := int64(number()); wall != wallNone {
+		h.Wall = time.Unix(0, wall).UTC()
+	}
+	if version > snapshotVersionMin {
+		h.elapsed = elapsed{time.Duration(number()), reading{number(), time.Duration(number())}}
+	}
+	h.machines = int(binary.BigEndian.Uint16(rest))
+	if binary.BigEndian.Uint32(rest[2:]) != crc32.Checksum(b, castagnoli) || h.machines > sectionsMax || h.elapsed.total < 0 {
+		return head{}, fmt.Errorf("read head: %w", errSnapshotBad)
+	}
+	return h, nil
 }
 
 func readSections(from io.Reader, count int, restore func(name string, r io.Reader) error) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +15,7 @@ import (
 )
 
 // texts reads a snapshot of texts.
-func texts(stream []byte) (map[string]string, restored, error) {
+func texts(stream []byte) (map[string]string, head, error) {
 	got := map[string]string{}
 	s, err := readSnapshot(bytes.NewReader(stream), func(name string, r io.Reader) error {
 		text, err := io.ReadAll(r)
@@ -31,10 +32,10 @@ func TestSnapshotComesBackAsItWas(t *testing.T) {
 	if err != nil || !maps.Equal(got, want) {
 		t.Errorf("%d sections came back, %v", len(got), err)
 	}
-	if s.index != 7 || !s.wall.Equal(time.Unix(100, 5)) || s.machines != 3 {
+	if was := sections(want).head; s.As != was.As || s.elapsed != was.elapsed || s.machines != 3 {
 		t.Errorf("head came back as %+v", s)
 	}
-	if _, s, err := texts(stack(t, &snapshot{index: 1})); err != nil || !s.wall.IsZero() {
+	if _, s, err := texts(stack(t, &snapshot{head: head{As: As{Index: 1}}})); err != nil || !s.Wall.IsZero() {
 		t.Errorf("head without a stamp came back as %+v, %v", s, err)
 	}
 }
@@ -92,8 +93,8 @@ func TestReplicaRefusesASnapshotOfOtherMachines(t *testing.T) {
 		if (err == nil) != row.good || (p.err() == nil) != row.good {
 			t.Errorf("%s: restored with %v, at fault with %v", row.name, err, p.err())
 		}
-		if row.good && (p.consumed.Load() != 7 || m.count("x") != 1) {
-			t.Errorf("%s: consumed up to %d, played %q", row.name, p.consumed.Load(), m.played())
+		if row.good && (p.newest.Load().Index != 7 || m.count("x") != 1) {
+			t.Errorf("%s: consumed up to %d, played %q", row.name, p.newest.Load().Index, m.played())
 		}
 		if err := p.Restore(io.NopCloser(bytes.NewReader(stack(t, sections(map[string]string{"tape": "[]"}))))); err != nil || p.err() != nil {
 			t.Errorf("%s: a good one after it: %v, %v", row.name, err, p.err())
@@ -104,15 +105,15 @@ func TestReplicaRefusesASnapshotOfOtherMachines(t *testing.T) {
 func TestStampsNeverGoBackNotEvenAfterARestore(t *testing.T) {
 	t.Parallel()
 	log := func(index uint64, wall int64) *raft.Log {
-		return &raft.Log{Index: index, Term: 3, Data: appendEntry(nil, time.Unix(wall, 0), []operation{{"tape", []byte("x")}})}
+		return &raft.Log{Index: index, Term: 3, Data: appendEntry(nil, heading{wall: time.Unix(wall, 0)}, []operation{{"tape", []byte("x")}})}
 	}
 	first, second := &tape{}, &tape{}
 	p := newReplica(map[string]Machine{"tape": first}, func() {})
 	for i, wall := range []int64{100, 90, 110, 105} { // as when a leader with a slow clock follows one with a fast clock
 		p.Apply(log(uint64(10+i), wall))
 	}
-	if p.consumed.Load() != 13 {
-		t.Errorf("consumed up to %d, want 13", p.consumed.Load())
+	if p.newest.Load().Index != 13 {
+		t.Errorf("consumed up to %d, want 13", p.newest.Load().Index)
 	}
 	taken, err := p.Snapshot()
 	if err != nil {
@@ -132,6 +133,64 @@ func TestStampsNeverGoBackNotEvenAfterARestore(t *testing.T) {
 	}
 }
 
+// TestSnapshotOfTheVersionBeforeIsRead: testdata/snapshot-v1 was written by the program that knew no other.
+func TestSnapshotOfTheVersionBeforeIsRead(t *testing.T) {
+	t.Parallel()
+	old, err := os.ReadFile("testdata/snapshot-v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, s, err := texts(old)
+	want := head{As: As{Index: 7, Wall: time.Date(2026, 11, 23, 18, 0, 0, 5, time.UTC)}, machines: 3}
+	if err != nil || s != want || got["ledger"] != "state of ledger" || got["view"] != "state of view" {
+		t.Errorf("read %+v, %q, %v", s, got, err)
+	}
+	for at := range old {
+		damaged := slices.Clone(old)
+		damaged[at] ^= 0x40
+		if _, _, err := texts(damaged); err == nil {
+			t.Errorf("byte %d of %d changed and nobody noticed", at, len(old))
+		}
+	}
+}
+
+func TestSnapshotOfANewerVersionIsRefusedAndSaysSo(t *testing.T) {
+	t.Parallel()
+	newer := stack(t, sections(nil))
+	newer[len(snapshotMagic)] = snapshotVersion + 1
+	_, _, err := texts(newer)
+	if !errors.Is(err, errSnapshotNewer) || !strings.Contains(err.Error(), "version 3") || !strings.Contains(err.Error(), "upgrade") {
+		t.Errorf("got %v", err)
+	}
+	s, err := Memory().Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink, err := s.Snapshots.Create(raft.SnapshotVersionMax, 7, 3, raft.Configuration{}, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sink.Write(newer); err != nil {
+		t.Fatal(err)
+	}
+	if err := sink.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.Close = func() error { return nil }
+	g, err := New(soloConfig(held{s}, map[string]Machine{"tape": &tape{}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Run(t.Context()); !errors.Is(err, errSnapshotNewer) {
+		t.Errorf("a server that starts with it: %v", err)
+	}
+}
+
+// held is a storage that is open.
+type held struct{ Stores }
+
+func (h held) Open() (Stores, error) { return h.Stores, nil }
+
 func FuzzReadSnapshot(f *testing.F) {
 	var good bytes.Buffer
 	if err := sections(map[string]string{"ledger": "accounts", "view": ""}).writeTo(&good); err != nil {
@@ -139,11 +198,24 @@ func FuzzReadSnapshot(f *testing.F) {
 	}
 	f.Add(good.Bytes())
 	f.Add(good.Bytes()[:good.Len()-1])
+	if old, err := os.ReadFile("testdata/snapshot-v1"); err == nil {
+		f.Add(old)
+	}
 	f.Add([]byte(snapshotMagic))
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		got, s, err := texts(stream)
-		if err == nil && s.machines != len(got) {
+		if err != nil {
+			return
+		}
+		if s.machines != len(got) {
 			t.Errorf("head says %d machines, %d came", s.machines, len(got))
+		}
+		var again bytes.Buffer
+		if err := s.writeTo(&again); err != nil {
+			t.Fatal(err)
+		}
+		if stream[len(snapshotMagic)] == snapshotVersion && !bytes.HasPrefix(stream, again.Bytes()) {
+			t.Errorf("head %x was read, but would be written as %x", stream[:again.Len()], again.Bytes())
 		}
 	})
 }

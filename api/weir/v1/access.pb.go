@@ -1157,6 +1157,7 @@ type StreamedCheck struct {
 	Check         *CheckRequest          `protobuf:"bytes,2,opt,name=check,proto3" json:"check,omitempty"`
 	TimeoutMs     int64                  `protobuf:"varint,3,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"` // what is left of the caller's deadline; zero means the server's default
 	Epoch         uint64                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Origin        uint64                 `protobuf:"varint,5,opt,name=origin,proto3" json:"origin,omitempty"` // names the check between the nodes of a cluster, wherever it is sent; not for clients
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1215,6 +1216,13 @@ func (x *StreamedCheck) GetTimeoutMs() int64 {
 func (x *StreamedCheck) GetEpoch() uint64 {
 	if x != nil {
 		return x.Epoch
+	}
+	return 0
+}
+
+func (x *StreamedCheck) GetOrigin() uint64 {
+	if x != nil {
+		return x.Origin
 	}
 	return 0
 }
@@ -2033,13 +2041,14 @@ const file_weir_v1_access_proto_rawDesc = "" +
 	"\x04word\x18\x03 \x01(\tR\x04word\x12\x12\n" +
 	"\x04view\x18\x04 \x01(\fR\x04view\"B\n" +
 	"\x12CheckBatchResponse\x12,\n" +
-	"\boutcomes\x18\x01 \x03(\v2\x10.weir.v1.OutcomeR\boutcomes\"\x81\x01\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x10.weir.v1.OutcomeR\boutcomes\"\x99\x01\n" +
 	"\rStreamedCheck\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12+\n" +
 	"\x05check\x18\x02 \x01(\v2\x15.weir.v1.CheckRequestR\x05check\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\x03 \x01(\x03R\ttimeoutMs\x12\x14\n" +
-	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\"s\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x12\x16\n" +
+	"\x06origin\x18\x05 \x01(\x04R\x06origin\"s\n" +
 	"\x12CheckStreamRequest\x12.\n" +
 	"\x06checks\x18\x01 \x03(\v2\x16.weir.v1.StreamedCheckR\x06checks\x12-\n" +
 	"\x06common\x18\x02 \x01(\v2\x15.weir.v1.CheckRequestR\x06common\"M\n" +

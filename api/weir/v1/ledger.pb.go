@@ -82,6 +82,7 @@ type OpenAccountRequest struct {
 	Labels          []*Label               `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty"`
 	UseCredits      bool                   `protobuf:"varint,5,opt,name=use_credits,json=useCredits,proto3" json:"use_credits,omitempty"`
 	OverdraftMicros int64                  `protobuf:"varint,6,opt,name=overdraft_micros,json=overdraftMicros,proto3" json:"overdraft_micros,omitempty"`
+	Blocked         bool                   `protobuf:"varint,7,opt,name=blocked,proto3" json:"blocked,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -158,6 +159,157 @@ func (x *OpenAccountRequest) GetOverdraftMicros() int64 {
 	return 0
 }
 
+func (x *OpenAccountRequest) GetBlocked() bool {
+	if x != nil {
+		return x.Blocked
+	}
+	return false
+}
+
+type Labels struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Labels        []*Label               `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Labels) Reset() {
+	*x = Labels{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Labels) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Labels) ProtoMessage() {}
+
+func (x *Labels) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Labels.ProtoReflect.Descriptor instead.
+func (*Labels) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Labels) GetLabels() []*Label {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+type UpdateAccountRequest struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	IdempotencyKey  string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	Account         string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	Plan            *string                `protobuf:"bytes,3,opt,name=plan,proto3,oneof" json:"plan,omitempty"`
+	Labels          *Labels                `protobuf:"bytes,4,opt,name=labels,proto3" json:"labels,omitempty"` // all of them; left out, they stay
+	UseCredits      *bool                  `protobuf:"varint,5,opt,name=use_credits,json=useCredits,proto3,oneof" json:"use_credits,omitempty"`
+	OverdraftMicros *int64                 `protobuf:"varint,6,opt,name=overdraft_micros,json=overdraftMicros,proto3,oneof" json:"overdraft_micros,omitempty"`
+	Blocked         *bool                  `protobuf:"varint,7,opt,name=blocked,proto3,oneof" json:"blocked,omitempty"` // debits and new holds are refused; captures, releases and refunds go on
+	Memo            string                 `protobuf:"bytes,8,opt,name=memo,proto3" json:"memo,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *UpdateAccountRequest) Reset() {
+	*x = UpdateAccountRequest{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateAccountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateAccountRequest) ProtoMessage() {}
+
+func (x *UpdateAccountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateAccountRequest.ProtoReflect.Descriptor instead.
+func (*UpdateAccountRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *UpdateAccountRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *UpdateAccountRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *UpdateAccountRequest) GetPlan() string {
+	if x != nil && x.Plan != nil {
+		return *x.Plan
+	}
+	return ""
+}
+
+func (x *UpdateAccountRequest) GetLabels() *Labels {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *UpdateAccountRequest) GetUseCredits() bool {
+	if x != nil && x.UseCredits != nil {
+		return *x.UseCredits
+	}
+	return false
+}
+
+func (x *UpdateAccountRequest) GetOverdraftMicros() int64 {
+	if x != nil && x.OverdraftMicros != nil {
+		return *x.OverdraftMicros
+	}
+	return 0
+}
+
+func (x *UpdateAccountRequest) GetBlocked() bool {
+	if x != nil && x.Blocked != nil {
+		return *x.Blocked
+	}
+	return false
+}
+
+func (x *UpdateAccountRequest) GetMemo() string {
+	if x != nil {
+		return x.Memo
+	}
+	return ""
+}
+
 type GrantRequest struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
@@ -168,13 +320,17 @@ type GrantRequest struct {
 	Priority       uint32                 `protobuf:"varint,6,opt,name=priority,proto3" json:"priority,omitempty"` // 0 to 255, lower is spent first
 	Effective      *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=effective,proto3" json:"effective,omitempty"`
 	Expires        *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expires,proto3" json:"expires,omitempty"`
+	Every          string                 `protobuf:"bytes,9,opt,name=every,proto3" json:"every,omitempty"`                                           // day, week, month or year: given anew each; once or empty: given once
+	Zone           string                 `protobuf:"bytes,10,opt,name=zone,proto3" json:"zone,omitempty"`                                            // the time zone in which those begin, such as Europe/Berlin; empty: UTC
+	RolloverMicros int64                  `protobuf:"varint,11,opt,name=rollover_micros,json=rolloverMicros,proto3" json:"rollover_micros,omitempty"` // of what one period left, at most so much is spent in the next
+	AppliesTo      []*Attribute           `protobuf:"bytes,12,rep,name=applies_to,json=appliesTo,proto3" json:"applies_to,omitempty"`                 // only debits with all of these attributes spend it; at most 8
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GrantRequest) Reset() {
 	*x = GrantRequest{}
-	mi := &file_weir_v1_ledger_proto_msgTypes[2]
+	mi := &file_weir_v1_ledger_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -186,7 +342,7 @@ func (x *GrantRequest) String() string {
 func (*GrantRequest) ProtoMessage() {}
 
 func (x *GrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_ledger_proto_msgTypes[2]
+	mi := &file_weir_v1_ledger_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -199,7 +355,7 @@ func (x *GrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantRequest.ProtoReflect.Descriptor instead.
 func (*GrantRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{2}
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GrantRequest) GetIdempotencyKey() string {
@@ -258,6 +414,102 @@ func (x *GrantRequest) GetExpires() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *GrantRequest) GetEvery() string {
+	if x != nil {
+		return x.Every
+	}
+	return ""
+}
+
+func (x *GrantRequest) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *GrantRequest) GetRolloverMicros() int64 {
+	if x != nil {
+		return x.RolloverMicros
+	}
+	return 0
+}
+
+func (x *GrantRequest) GetAppliesTo() []*Attribute {
+	if x != nil {
+		return x.AppliesTo
+	}
+	return nil
+}
+
+type VoidGrantRequest struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	Account        string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	Grant          string                 `protobuf:"bytes,3,opt,name=grant,proto3" json:"grant,omitempty"`
+	Memo           string                 `protobuf:"bytes,4,opt,name=memo,proto3" json:"memo,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *VoidGrantRequest) Reset() {
+	*x = VoidGrantRequest{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VoidGrantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VoidGrantRequest) ProtoMessage() {}
+
+func (x *VoidGrantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VoidGrantRequest.ProtoReflect.Descriptor instead.
+func (*VoidGrantRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *VoidGrantRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *VoidGrantRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *VoidGrantRequest) GetGrant() string {
+	if x != nil {
+		return x.Grant
+	}
+	return ""
+}
+
+func (x *VoidGrantRequest) GetMemo() string {
+	if x != nil {
+		return x.Memo
+	}
+	return ""
+}
+
 type DebitRequest struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
@@ -265,13 +517,15 @@ type DebitRequest struct {
 	AmountMicros   int64                  `protobuf:"varint,3,opt,name=amount_micros,json=amountMicros,proto3" json:"amount_micros,omitempty"`
 	Order          []string               `protobuf:"bytes,4,rep,name=order,proto3" json:"order,omitempty"` // kinds, in the order in which they pay; none means included, promo, credit, overdraft
 	Memo           string                 `protobuf:"bytes,5,opt,name=memo,proto3" json:"memo,omitempty"`
+	Overshoot      string                 `protobuf:"bytes,6,opt,name=overshoot,proto3" json:"overshoot,omitempty"`   // what is beyond the credit: cap (forgiven; the default), deny (nothing is taken), overdraw
+	Attributes     []*Attribute           `protobuf:"bytes,7,rep,name=attributes,proto3" json:"attributes,omitempty"` // what the grants' applies_to looks at
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *DebitRequest) Reset() {
 	*x = DebitRequest{}
-	mi := &file_weir_v1_ledger_proto_msgTypes[3]
+	mi := &file_weir_v1_ledger_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -283,7 +537,7 @@ func (x *DebitRequest) String() string {
 func (*DebitRequest) ProtoMessage() {}
 
 func (x *DebitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_ledger_proto_msgTypes[3]
+	mi := &file_weir_v1_ledger_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -296,7 +550,7 @@ func (x *DebitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DebitRequest.ProtoReflect.Descriptor instead.
 func (*DebitRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{3}
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DebitRequest) GetIdempotencyKey() string {
@@ -334,6 +588,500 @@ func (x *DebitRequest) GetMemo() string {
 	return ""
 }
 
+func (x *DebitRequest) GetOvershoot() string {
+	if x != nil {
+		return x.Overshoot
+	}
+	return ""
+}
+
+func (x *DebitRequest) GetAttributes() []*Attribute {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+type AuthorizeRequest struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"` // and the id of the hold
+	Account        string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	AmountMicros   int64                  `protobuf:"varint,3,opt,name=amount_micros,json=amountMicros,proto3" json:"amount_micros,omitempty"`
+	TtlMs          int64                  `protobuf:"varint,4,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"` // the hold ends by itself after so long
+	Partial        bool                   `protobuf:"varint,5,opt,name=partial,proto3" json:"partial,omitempty"`          // less is held when there is less
+	Order          []string               `protobuf:"bytes,6,rep,name=order,proto3" json:"order,omitempty"`               // as of a debit
+	Attributes     []*Attribute           `protobuf:"bytes,7,rep,name=attributes,proto3" json:"attributes,omitempty"`
+	OnExpire       string                 `protobuf:"bytes,8,opt,name=on_expire,json=onExpire,proto3" json:"on_expire,omitempty"` // what becomes of the rest when it ends by itself: release (the default) or capture
+	Late           string                 `protobuf:"bytes,9,opt,name=late,proto3" json:"late,omitempty"`                         // a capture after its end: charge (as far as there is credit; the default) or reject
+	Memo           string                 `protobuf:"bytes,10,opt,name=memo,proto3" json:"memo,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *AuthorizeRequest) Reset() {
+	*x = AuthorizeRequest{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthorizeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthorizeRequest) ProtoMessage() {}
+
+func (x *AuthorizeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthorizeRequest.ProtoReflect.Descriptor instead.
+func (*AuthorizeRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AuthorizeRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *AuthorizeRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AuthorizeRequest) GetAmountMicros() int64 {
+	if x != nil {
+		return x.AmountMicros
+	}
+	return 0
+}
+
+func (x *AuthorizeRequest) GetTtlMs() int64 {
+	if x != nil {
+		return x.TtlMs
+	}
+	return 0
+}
+
+func (x *AuthorizeRequest) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
+}
+
+func (x *AuthorizeRequest) GetOrder() []string {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+func (x *AuthorizeRequest) GetAttributes() []*Attribute {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+func (x *AuthorizeRequest) GetOnExpire() string {
+	if x != nil {
+		return x.OnExpire
+	}
+	return ""
+}
+
+func (x *AuthorizeRequest) GetLate() string {
+	if x != nil {
+		return x.Late
+	}
+	return ""
+}
+
+func (x *AuthorizeRequest) GetMemo() string {
+	if x != nil {
+		return x.Memo
+	}
+	return ""
+}
+
+type ExtendRequest struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	Hold           string                 `protobuf:"bytes,2,opt,name=hold,proto3" json:"hold,omitempty"`
+	AmountMicros   int64                  `protobuf:"varint,3,opt,name=amount_micros,json=amountMicros,proto3" json:"amount_micros,omitempty"` // more to hold; 0 only prolongs
+	TtlMs          int64                  `protobuf:"varint,4,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`                      // counted from now; a hold is never shortened
+	Memo           string                 `protobuf:"bytes,5,opt,name=memo,proto3" json:"memo,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ExtendRequest) Reset() {
+	*x = ExtendRequest{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExtendRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExtendRequest) ProtoMessage() {}
+
+func (x *ExtendRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExtendRequest.ProtoReflect.Descriptor instead.
+func (*ExtendRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ExtendRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *ExtendRequest) GetHold() string {
+	if x != nil {
+		return x.Hold
+	}
+	return ""
+}
+
+func (x *ExtendRequest) GetAmountMicros() int64 {
+	if x != nil {
+		return x.AmountMicros
+	}
+	return 0
+}
+
+func (x *ExtendRequest) GetTtlMs() int64 {
+	if x != nil {
+		return x.TtlMs
+	}
+	return 0
+}
+
+func (x *ExtendRequest) GetMemo() string {
+	if x != nil {
+		return x.Memo
+	}
+	return ""
+}
+
+type CaptureRequest struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	Hold           string                 `protobuf:"bytes,2,opt,name=hold,proto3" json:"hold,omitempty"`
+	AmountMicros   int64                  `protobuf:"varint,3,opt,name=amount_micros,json=amountMicros,proto3" json:"amount_micros,omitempty"` // 0 only if it is final
+	Final          bool                   `protobuf:"varint,4,opt,name=final,proto3" json:"final,omitempty"`                                   // what is left goes back
+	Overshoot      string                 `protobuf:"bytes,5,opt,name=overshoot,proto3" json:"overshoot,omitempty"`                            // beyond what is held: as of a debit
+	Memo           string                 `protobuf:"bytes,6,opt,name=memo,proto3" json:"memo,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *CaptureRequest) Reset() {
+	*x = CaptureRequest{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CaptureRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CaptureRequest) ProtoMessage() {}
+
+func (x *CaptureRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CaptureRequest.ProtoReflect.Descriptor instead.
+func (*CaptureRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CaptureRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *CaptureRequest) GetHold() string {
+	if x != nil {
+		return x.Hold
+	}
+	return ""
+}
+
+func (x *CaptureRequest) GetAmountMicros() int64 {
+	if x != nil {
+		return x.AmountMicros
+	}
+	return 0
+}
+
+func (x *CaptureRequest) GetFinal() bool {
+	if x != nil {
+		return x.Final
+	}
+	return false
+}
+
+func (x *CaptureRequest) GetOvershoot() string {
+	if x != nil {
+		return x.Overshoot
+	}
+	return ""
+}
+
+func (x *CaptureRequest) GetMemo() string {
+	if x != nil {
+		return x.Memo
+	}
+	return ""
+}
+
+type ReleaseRequest struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	Hold           string                 `protobuf:"bytes,2,opt,name=hold,proto3" json:"hold,omitempty"`
+	Memo           string                 `protobuf:"bytes,3,opt,name=memo,proto3" json:"memo,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ReleaseRequest) Reset() {
+	*x = ReleaseRequest{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseRequest) ProtoMessage() {}
+
+func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
+func (*ReleaseRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ReleaseRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *ReleaseRequest) GetHold() string {
+	if x != nil {
+		return x.Hold
+	}
+	return ""
+}
+
+func (x *ReleaseRequest) GetMemo() string {
+	if x != nil {
+		return x.Memo
+	}
+	return ""
+}
+
+type RefundRequest struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	Charge         string                 `protobuf:"bytes,2,opt,name=charge,proto3" json:"charge,omitempty"`                                  // the key of a debit, or the id of a hold
+	AmountMicros   int64                  `protobuf:"varint,3,opt,name=amount_micros,json=amountMicros,proto3" json:"amount_micros,omitempty"` // 0 for all that is left of it
+	Memo           string                 `protobuf:"bytes,4,opt,name=memo,proto3" json:"memo,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *RefundRequest) Reset() {
+	*x = RefundRequest{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefundRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefundRequest) ProtoMessage() {}
+
+func (x *RefundRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefundRequest.ProtoReflect.Descriptor instead.
+func (*RefundRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RefundRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *RefundRequest) GetCharge() string {
+	if x != nil {
+		return x.Charge
+	}
+	return ""
+}
+
+func (x *RefundRequest) GetAmountMicros() int64 {
+	if x != nil {
+		return x.AmountMicros
+	}
+	return 0
+}
+
+func (x *RefundRequest) GetMemo() string {
+	if x != nil {
+		return x.Memo
+	}
+	return ""
+}
+
+type AdjustRequest struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	IdempotencyKey string                 `protobuf:"bytes,1,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	Account        string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	AmountMicros   int64                  `protobuf:"varint,3,opt,name=amount_micros,json=amountMicros,proto3" json:"amount_micros,omitempty"` // negative takes
+	Kind           string                 `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`                                      // included, promo or credit; of overdraft: a debt that is written off
+	Memo           string                 `protobuf:"bytes,5,opt,name=memo,proto3" json:"memo,omitempty"`                                      // the reason; required
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *AdjustRequest) Reset() {
+	*x = AdjustRequest{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdjustRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdjustRequest) ProtoMessage() {}
+
+func (x *AdjustRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdjustRequest.ProtoReflect.Descriptor instead.
+func (*AdjustRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *AdjustRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *AdjustRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AdjustRequest) GetAmountMicros() int64 {
+	if x != nil {
+		return x.AmountMicros
+	}
+	return 0
+}
+
+func (x *AdjustRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *AdjustRequest) GetMemo() string {
+	if x != nil {
+		return x.Memo
+	}
+	return ""
+}
+
 type Part struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -345,7 +1093,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_weir_v1_ledger_proto_msgTypes[4]
+	mi := &file_weir_v1_ledger_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -357,7 +1105,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_ledger_proto_msgTypes[4]
+	mi := &file_weir_v1_ledger_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -370,7 +1118,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{4}
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Part) GetKind() string {
@@ -394,25 +1142,117 @@ func (x *Part) GetAmountMicros() int64 {
 	return 0
 }
 
+// HoldState is a hold after a write.
+type HoldState struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Id             string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	State          string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`                                          // open, captured, released, expired, refused
+	HeldMicros     int64                  `protobuf:"varint,3,opt,name=held_micros,json=heldMicros,proto3" json:"held_micros,omitempty"`             // that can still be captured
+	CapturedMicros int64                  `protobuf:"varint,4,opt,name=captured_micros,json=capturedMicros,proto3" json:"captured_micros,omitempty"` // in all
+	RefundedMicros int64                  `protobuf:"varint,5,opt,name=refunded_micros,json=refundedMicros,proto3" json:"refunded_micros,omitempty"` // of what was captured
+	ExpiresInMs    int64                  `protobuf:"varint,6,opt,name=expires_in_ms,json=expiresInMs,proto3" json:"expires_in_ms,omitempty"`        // of an open one, when the receipt was written; it never comes sooner
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *HoldState) Reset() {
+	*x = HoldState{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HoldState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HoldState) ProtoMessage() {}
+
+func (x *HoldState) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HoldState.ProtoReflect.Descriptor instead.
+func (*HoldState) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *HoldState) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *HoldState) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *HoldState) GetHeldMicros() int64 {
+	if x != nil {
+		return x.HeldMicros
+	}
+	return 0
+}
+
+func (x *HoldState) GetCapturedMicros() int64 {
+	if x != nil {
+		return x.CapturedMicros
+	}
+	return 0
+}
+
+func (x *HoldState) GetRefundedMicros() int64 {
+	if x != nil {
+		return x.RefundedMicros
+	}
+	return 0
+}
+
+func (x *HoldState) GetExpiresInMs() int64 {
+	if x != nil {
+		return x.ExpiresInMs
+	}
+	return 0
+}
+
 type Receipt struct {
 	state              protoimpl.MessageState `protogen:"open.v1"`
-	Outcome            string                 `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"` // done, insufficient, returned
+	Outcome            string                 `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"` // done, or why nothing was taken
 	Account            string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
 	Seq                uint64                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"` // of the account's journal
 	AmountMicros       int64                  `protobuf:"varint,4,opt,name=amount_micros,json=amountMicros,proto3" json:"amount_micros,omitempty"`
 	BalanceAfterMicros int64                  `protobuf:"varint,5,opt,name=balance_after_micros,json=balanceAfterMicros,proto3" json:"balance_after_micros,omitempty"`
 	Parts              []*Part                `protobuf:"bytes,6,rep,name=parts,proto3" json:"parts,omitempty"`
-	Index              uint64                 `protobuf:"varint,7,opt,name=index,proto3" json:"index,omitempty"` // of the log entry that carried it
+	Index              uint64                 `protobuf:"varint,7,opt,name=index,proto3" json:"index,omitempty"` // of the log entry that carried it, the first time
 	Term               uint64                 `protobuf:"varint,8,opt,name=term,proto3" json:"term,omitempty"`
 	Time               *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=time,proto3" json:"time,omitempty"` // log time
 	Replayed           bool                   `protobuf:"varint,10,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	ForgivenMicros     int64                  `protobuf:"varint,11,opt,name=forgiven_micros,json=forgivenMicros,proto3" json:"forgiven_micros,omitempty"` // asked for beyond the credit there was, and not charged
+	ExpiredMicros      int64                  `protobuf:"varint,12,opt,name=expired_micros,json=expiredMicros,proto3" json:"expired_micros,omitempty"`    // given back to grants that have expired meanwhile
+	Attempts           uint32                 `protobuf:"varint,13,opt,name=attempts,proto3" json:"attempts,omitempty"`                                   // how often the key came, this time included
+	Hold               *HoldState             `protobuf:"bytes,14,opt,name=hold,proto3" json:"hold,omitempty"`                                            // of a write to a hold
+	Late               bool                   `protobuf:"varint,15,opt,name=late,proto3" json:"late,omitempty"`                                           // a capture after the end of its hold
+	Event              uint64                 `protobuf:"varint,16,opt,name=event,proto3" json:"event,omitempty"`                                         // its number among the events of all accounts
+	Had                []*Part                `protobuf:"bytes,17,rep,name=had,proto3" json:"had,omitempty"`                                              // what there was to take of each kind before; one is taken from when those before it in the order have no more
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_weir_v1_ledger_proto_msgTypes[5]
+	mi := &file_weir_v1_ledger_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -424,7 +1264,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_ledger_proto_msgTypes[5]
+	mi := &file_weir_v1_ledger_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -437,7 +1277,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{5}
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Receipt) GetOutcome() string {
@@ -510,16 +1350,67 @@ func (x *Receipt) GetReplayed() bool {
 	return false
 }
 
+func (x *Receipt) GetForgivenMicros() int64 {
+	if x != nil {
+		return x.ForgivenMicros
+	}
+	return 0
+}
+
+func (x *Receipt) GetExpiredMicros() int64 {
+	if x != nil {
+		return x.ExpiredMicros
+	}
+	return 0
+}
+
+func (x *Receipt) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *Receipt) GetHold() *HoldState {
+	if x != nil {
+		return x.Hold
+	}
+	return nil
+}
+
+func (x *Receipt) GetLate() bool {
+	if x != nil {
+		return x.Late
+	}
+	return false
+}
+
+func (x *Receipt) GetEvent() uint64 {
+	if x != nil {
+		return x.Event
+	}
+	return 0
+}
+
+func (x *Receipt) GetHad() []*Part {
+	if x != nil {
+		return x.Had
+	}
+	return nil
+}
+
 type GetAccountRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Account        string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	MaxStalenessMs int64                  `protobuf:"varint,2,opt,name=max_staleness_ms,json=maxStalenessMs,proto3" json:"max_staleness_ms,omitempty"` // above 0: any voter may answer that knows of no older than this; 0 reads linearizably
+	MinIndex       uint64                 `protobuf:"varint,3,opt,name=min_index,json=minIndex,proto3" json:"min_index,omitempty"`                     // the answer knows at least of this log entry; a receipt has one
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetAccountRequest) Reset() {
 	*x = GetAccountRequest{}
-	mi := &file_weir_v1_ledger_proto_msgTypes[6]
+	mi := &file_weir_v1_ledger_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -531,7 +1422,7 @@ func (x *GetAccountRequest) String() string {
 func (*GetAccountRequest) ProtoMessage() {}
 
 func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_ledger_proto_msgTypes[6]
+	mi := &file_weir_v1_ledger_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -544,7 +1435,7 @@ func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAccountRequest.ProtoReflect.Descriptor instead.
 func (*GetAccountRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{6}
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetAccountRequest) GetAccount() string {
@@ -554,18 +1445,34 @@ func (x *GetAccountRequest) GetAccount() string {
 	return ""
 }
 
+func (x *GetAccountRequest) GetMaxStalenessMs() int64 {
+	if x != nil {
+		return x.MaxStalenessMs
+	}
+	return 0
+}
+
+func (x *GetAccountRequest) GetMinIndex() uint64 {
+	if x != nil {
+		return x.MinIndex
+	}
+	return 0
+}
+
 type ListEntriesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
 	After         uint64                 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"` // seq; 0 begins at the oldest that is kept
 	Limit         uint32                 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"` // at most 256, which is also the default
+	NewestFirst   bool                   `protobuf:"varint,4,opt,name=newest_first,json=newestFirst,proto3" json:"newest_first,omitempty"`
+	Cursor        string                 `protobuf:"bytes,5,opt,name=cursor,proto3" json:"cursor,omitempty"` // where the page before ended; it has the direction, too
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListEntriesRequest) Reset() {
 	*x = ListEntriesRequest{}
-	mi := &file_weir_v1_ledger_proto_msgTypes[7]
+	mi := &file_weir_v1_ledger_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -577,7 +1484,7 @@ func (x *ListEntriesRequest) String() string {
 func (*ListEntriesRequest) ProtoMessage() {}
 
 func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_ledger_proto_msgTypes[7]
+	mi := &file_weir_v1_ledger_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -590,7 +1497,7 @@ func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesRequest.ProtoReflect.Descriptor instead.
 func (*ListEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{7}
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListEntriesRequest) GetAccount() string {
@@ -614,6 +1521,20 @@ func (x *ListEntriesRequest) GetLimit() uint32 {
 	return 0
 }
 
+func (x *ListEntriesRequest) GetNewestFirst() bool {
+	if x != nil {
+		return x.NewestFirst
+	}
+	return false
+}
+
+func (x *ListEntriesRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
 type Posting struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Book          string                 `protobuf:"bytes,1,opt,name=book,proto3" json:"book,omitempty"`
@@ -625,7 +1546,7 @@ type Posting struct {
 
 func (x *Posting) Reset() {
 	*x = Posting{}
-	mi := &file_weir_v1_ledger_proto_msgTypes[8]
+	mi := &file_weir_v1_ledger_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -637,7 +1558,7 @@ func (x *Posting) String() string {
 func (*Posting) ProtoMessage() {}
 
 func (x *Posting) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_ledger_proto_msgTypes[8]
+	mi := &file_weir_v1_ledger_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -650,7 +1571,7 @@ func (x *Posting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Posting.ProtoReflect.Descriptor instead.
 func (*Posting) Descriptor() ([]byte, []int) {
-	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{8}
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Posting) GetBook() string {
@@ -675,22 +1596,30 @@ func (x *Posting) GetAmountMicros() int64 {
 }
 
 type Entry struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	Seq            uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"` // of the account's journal; 1 is the opening
-	Movement       string                 `protobuf:"bytes,2,opt,name=movement,proto3" json:"movement,omitempty"`
-	IdempotencyKey string                 `protobuf:"bytes,3,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"` // of the write; empty for what time did
-	Memo           string                 `protobuf:"bytes,4,opt,name=memo,proto3" json:"memo,omitempty"`
-	Postings       []*Posting             `protobuf:"bytes,5,rep,name=postings,proto3" json:"postings,omitempty"` // they sum to zero
-	Index          uint64                 `protobuf:"varint,6,opt,name=index,proto3" json:"index,omitempty"`      // of the log entry that carried it
-	Term           uint64                 `protobuf:"varint,7,opt,name=term,proto3" json:"term,omitempty"`
-	Time           *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=time,proto3" json:"time,omitempty"` // log time
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Seq                uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"` // of the account's journal; 1 is the opening
+	Movement           string                 `protobuf:"bytes,2,opt,name=movement,proto3" json:"movement,omitempty"`
+	IdempotencyKey     string                 `protobuf:"bytes,3,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"` // of the write; empty for what time did
+	Memo               string                 `protobuf:"bytes,4,opt,name=memo,proto3" json:"memo,omitempty"`
+	Postings           []*Posting             `protobuf:"bytes,5,rep,name=postings,proto3" json:"postings,omitempty"` // they sum to zero
+	Index              uint64                 `protobuf:"varint,6,opt,name=index,proto3" json:"index,omitempty"`      // of the log entry that carried it
+	Term               uint64                 `protobuf:"varint,7,opt,name=term,proto3" json:"term,omitempty"`
+	Time               *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=time,proto3" json:"time,omitempty"`    // log time
+	Event              uint64                 `protobuf:"varint,9,opt,name=event,proto3" json:"event,omitempty"` // its number among those of all accounts
+	Hold               string                 `protobuf:"bytes,10,opt,name=hold,proto3" json:"hold,omitempty"`
+	Grant              string                 `protobuf:"bytes,11,opt,name=grant,proto3" json:"grant,omitempty"`
+	Charge             string                 `protobuf:"bytes,12,opt,name=charge,proto3" json:"charge,omitempty"` // of what a refund gives back
+	BalanceAfterMicros int64                  `protobuf:"varint,13,opt,name=balance_after_micros,json=balanceAfterMicros,proto3" json:"balance_after_micros,omitempty"`
+	ForgivenMicros     int64                  `protobuf:"varint,14,opt,name=forgiven_micros,json=forgivenMicros,proto3" json:"forgiven_micros,omitempty"`
+	WrittenOffMicros   int64                  `protobuf:"varint,15,opt,name=written_off_micros,json=writtenOffMicros,proto3" json:"written_off_micros,omitempty"`
+	Late               bool                   `protobuf:"varint,16,opt,name=late,proto3" json:"late,omitempty"` // a capture after the end of its hold
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_weir_v1_ledger_proto_msgTypes[9]
+	mi := &file_weir_v1_ledger_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -702,7 +1631,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_ledger_proto_msgTypes[9]
+	mi := &file_weir_v1_ledger_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -715,7 +1644,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{9}
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Entry) GetSeq() uint64 {
@@ -774,16 +1703,73 @@ func (x *Entry) GetTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Entry) GetEvent() uint64 {
+	if x != nil {
+		return x.Event
+	}
+	return 0
+}
+
+func (x *Entry) GetHold() string {
+	if x != nil {
+		return x.Hold
+	}
+	return ""
+}
+
+func (x *Entry) GetGrant() string {
+	if x != nil {
+		return x.Grant
+	}
+	return ""
+}
+
+func (x *Entry) GetCharge() string {
+	if x != nil {
+		return x.Charge
+	}
+	return ""
+}
+
+func (x *Entry) GetBalanceAfterMicros() int64 {
+	if x != nil {
+		return x.BalanceAfterMicros
+	}
+	return 0
+}
+
+func (x *Entry) GetForgivenMicros() int64 {
+	if x != nil {
+		return x.ForgivenMicros
+	}
+	return 0
+}
+
+func (x *Entry) GetWrittenOffMicros() int64 {
+	if x != nil {
+		return x.WrittenOffMicros
+	}
+	return 0
+}
+
+func (x *Entry) GetLate() bool {
+	if x != nil {
+		return x.Late
+	}
+	return false
+}
+
 type ListEntriesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Entries       []*Entry               `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	Next          string                 `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"` // cursor of the next page; empty when there is none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListEntriesResponse) Reset() {
 	*x = ListEntriesResponse{}
-	mi := &file_weir_v1_ledger_proto_msgTypes[10]
+	mi := &file_weir_v1_ledger_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +1781,7 @@ func (x *ListEntriesResponse) String() string {
 func (*ListEntriesResponse) ProtoMessage() {}
 
 func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_ledger_proto_msgTypes[10]
+	mi := &file_weir_v1_ledger_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +1794,7 @@ func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesResponse.ProtoReflect.Descriptor instead.
 func (*ListEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{10}
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListEntriesResponse) GetEntries() []*Entry {
@@ -816,6 +1802,13 @@ func (x *ListEntriesResponse) GetEntries() []*Entry {
 		return x.Entries
 	}
 	return nil
+}
+
+func (x *ListEntriesResponse) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
 }
 
 type GrantState struct {
@@ -827,13 +1820,17 @@ type GrantState struct {
 	Priority        uint32                 `protobuf:"varint,5,opt,name=priority,proto3" json:"priority,omitempty"`
 	Effective       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=effective,proto3" json:"effective,omitempty"`
 	Expires         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expires,proto3" json:"expires,omitempty"`
+	HeldMicros      int64                  `protobuf:"varint,8,opt,name=held_micros,json=heldMicros,proto3" json:"held_micros,omitempty"` // by open holds
+	Expired         bool                   `protobuf:"varint,9,opt,name=expired,proto3" json:"expired,omitempty"`
+	Voided          bool                   `protobuf:"varint,10,opt,name=voided,proto3" json:"voided,omitempty"`
+	AppliesTo       []*Attribute           `protobuf:"bytes,11,rep,name=applies_to,json=appliesTo,proto3" json:"applies_to,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *GrantState) Reset() {
 	*x = GrantState{}
-	mi := &file_weir_v1_ledger_proto_msgTypes[11]
+	mi := &file_weir_v1_ledger_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -845,7 +1842,7 @@ func (x *GrantState) String() string {
 func (*GrantState) ProtoMessage() {}
 
 func (x *GrantState) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_ledger_proto_msgTypes[11]
+	mi := &file_weir_v1_ledger_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -858,7 +1855,7 @@ func (x *GrantState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantState.ProtoReflect.Descriptor instead.
 func (*GrantState) Descriptor() ([]byte, []int) {
-	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{11}
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GrantState) GetId() string {
@@ -910,28 +1907,182 @@ func (x *GrantState) GetExpires() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *GrantState) GetHeldMicros() int64 {
+	if x != nil {
+		return x.HeldMicros
+	}
+	return 0
+}
+
+func (x *GrantState) GetExpired() bool {
+	if x != nil {
+		return x.Expired
+	}
+	return false
+}
+
+func (x *GrantState) GetVoided() bool {
+	if x != nil {
+		return x.Voided
+	}
+	return false
+}
+
+func (x *GrantState) GetAppliesTo() []*Attribute {
+	if x != nil {
+		return x.AppliesTo
+	}
+	return nil
+}
+
+// RecurringGrant is the terms by which grants named <id>@<start> are made.
+type RecurringGrant struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Id             string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Kind           string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	AmountMicros   int64                  `protobuf:"varint,3,opt,name=amount_micros,json=amountMicros,proto3" json:"amount_micros,omitempty"` // of a period
+	Priority       uint32                 `protobuf:"varint,4,opt,name=priority,proto3" json:"priority,omitempty"`
+	Effective      *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=effective,proto3" json:"effective,omitempty"`
+	Expires        *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expires,proto3" json:"expires,omitempty"`
+	AppliesTo      []*Attribute           `protobuf:"bytes,7,rep,name=applies_to,json=appliesTo,proto3" json:"applies_to,omitempty"`
+	Every          string                 `protobuf:"bytes,8,opt,name=every,proto3" json:"every,omitempty"`
+	Zone           string                 `protobuf:"bytes,9,opt,name=zone,proto3" json:"zone,omitempty"`
+	RolloverMicros int64                  `protobuf:"varint,10,opt,name=rollover_micros,json=rolloverMicros,proto3" json:"rollover_micros,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *RecurringGrant) Reset() {
+	*x = RecurringGrant{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecurringGrant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecurringGrant) ProtoMessage() {}
+
+func (x *RecurringGrant) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecurringGrant.ProtoReflect.Descriptor instead.
+func (*RecurringGrant) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RecurringGrant) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RecurringGrant) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *RecurringGrant) GetAmountMicros() int64 {
+	if x != nil {
+		return x.AmountMicros
+	}
+	return 0
+}
+
+func (x *RecurringGrant) GetPriority() uint32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *RecurringGrant) GetEffective() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Effective
+	}
+	return nil
+}
+
+func (x *RecurringGrant) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+func (x *RecurringGrant) GetAppliesTo() []*Attribute {
+	if x != nil {
+		return x.AppliesTo
+	}
+	return nil
+}
+
+func (x *RecurringGrant) GetEvery() string {
+	if x != nil {
+		return x.Every
+	}
+	return ""
+}
+
+func (x *RecurringGrant) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *RecurringGrant) GetRolloverMicros() int64 {
+	if x != nil {
+		return x.RolloverMicros
+	}
+	return 0
+}
+
 type Account struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Plan            string                 `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
-	Labels          []*Label               `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty"`
-	UseCredits      bool                   `protobuf:"varint,4,opt,name=use_credits,json=useCredits,proto3" json:"use_credits,omitempty"`
-	OverdraftMicros int64                  `protobuf:"varint,5,opt,name=overdraft_micros,json=overdraftMicros,proto3" json:"overdraft_micros,omitempty"`
-	BalanceMicros   int64                  `protobuf:"varint,6,opt,name=balance_micros,json=balanceMicros,proto3" json:"balance_micros,omitempty"`
-	IncludedMicros  int64                  `protobuf:"varint,7,opt,name=included_micros,json=includedMicros,proto3" json:"included_micros,omitempty"`
-	PromoMicros     int64                  `protobuf:"varint,8,opt,name=promo_micros,json=promoMicros,proto3" json:"promo_micros,omitempty"`
-	CreditMicros    int64                  `protobuf:"varint,9,opt,name=credit_micros,json=creditMicros,proto3" json:"credit_micros,omitempty"`
-	Grants          []*GrantState          `protobuf:"bytes,10,rep,name=grants,proto3" json:"grants,omitempty"`
-	Seq             uint64                 `protobuf:"varint,11,opt,name=seq,proto3" json:"seq,omitempty"`
-	Index           uint64                 `protobuf:"varint,12,opt,name=index,proto3" json:"index,omitempty"`
-	Term            uint64                 `protobuf:"varint,13,opt,name=term,proto3" json:"term,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Id               string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Plan             string                 `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	Labels           []*Label               `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty"`
+	UseCredits       bool                   `protobuf:"varint,4,opt,name=use_credits,json=useCredits,proto3" json:"use_credits,omitempty"`
+	OverdraftMicros  int64                  `protobuf:"varint,5,opt,name=overdraft_micros,json=overdraftMicros,proto3" json:"overdraft_micros,omitempty"`
+	BalanceMicros    int64                  `protobuf:"varint,6,opt,name=balance_micros,json=balanceMicros,proto3" json:"balance_micros,omitempty"`
+	IncludedMicros   int64                  `protobuf:"varint,7,opt,name=included_micros,json=includedMicros,proto3" json:"included_micros,omitempty"`
+	PromoMicros      int64                  `protobuf:"varint,8,opt,name=promo_micros,json=promoMicros,proto3" json:"promo_micros,omitempty"`
+	CreditMicros     int64                  `protobuf:"varint,9,opt,name=credit_micros,json=creditMicros,proto3" json:"credit_micros,omitempty"`
+	Grants           []*GrantState          `protobuf:"bytes,10,rep,name=grants,proto3" json:"grants,omitempty"`
+	Seq              uint64                 `protobuf:"varint,11,opt,name=seq,proto3" json:"seq,omitempty"`
+	Index            uint64                 `protobuf:"varint,12,opt,name=index,proto3" json:"index,omitempty"` // the log entry that it is as of
+	Term             uint64                 `protobuf:"varint,13,opt,name=term,proto3" json:"term,omitempty"`
+	Time             *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=time,proto3" json:"time,omitempty"`    // log time
+	Event            uint64                 `protobuf:"varint,15,opt,name=event,proto3" json:"event,omitempty"` // its last one
+	Blocked          bool                   `protobuf:"varint,16,opt,name=blocked,proto3" json:"blocked,omitempty"`
+	HeldMicros       int64                  `protobuf:"varint,17,opt,name=held_micros,json=heldMicros,proto3" json:"held_micros,omitempty"` // by open holds, not in the balance
+	OpenHolds        uint64                 `protobuf:"varint,18,opt,name=open_holds,json=openHolds,proto3" json:"open_holds,omitempty"`
+	Books            []*Posting             `protobuf:"bytes,19,rep,name=books,proto3" json:"books,omitempty"`                                                  // double entry: they sum to zero
+	ForgivenMicros   int64                  `protobuf:"varint,20,opt,name=forgiven_micros,json=forgivenMicros,proto3" json:"forgiven_micros,omitempty"`         // asked for beyond the credit there was, in all
+	WrittenOffMicros int64                  `protobuf:"varint,21,opt,name=written_off_micros,json=writtenOffMicros,proto3" json:"written_off_micros,omitempty"` // debt that was adjusted away, in all
+	Recurring        []*RecurringGrant      `protobuf:"bytes,22,rep,name=recurring,proto3" json:"recurring,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_weir_v1_ledger_proto_msgTypes[12]
+	mi := &file_weir_v1_ledger_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +2094,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_ledger_proto_msgTypes[12]
+	mi := &file_weir_v1_ledger_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -956,7 +2107,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{12}
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Account) GetId() string {
@@ -1050,14 +2201,995 @@ func (x *Account) GetTerm() uint64 {
 	return 0
 }
 
+func (x *Account) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Account) GetEvent() uint64 {
+	if x != nil {
+		return x.Event
+	}
+	return 0
+}
+
+func (x *Account) GetBlocked() bool {
+	if x != nil {
+		return x.Blocked
+	}
+	return false
+}
+
+func (x *Account) GetHeldMicros() int64 {
+	if x != nil {
+		return x.HeldMicros
+	}
+	return 0
+}
+
+func (x *Account) GetOpenHolds() uint64 {
+	if x != nil {
+		return x.OpenHolds
+	}
+	return 0
+}
+
+func (x *Account) GetBooks() []*Posting {
+	if x != nil {
+		return x.Books
+	}
+	return nil
+}
+
+func (x *Account) GetForgivenMicros() int64 {
+	if x != nil {
+		return x.ForgivenMicros
+	}
+	return 0
+}
+
+func (x *Account) GetWrittenOffMicros() int64 {
+	if x != nil {
+		return x.WrittenOffMicros
+	}
+	return 0
+}
+
+func (x *Account) GetRecurring() []*RecurringGrant {
+	if x != nil {
+		return x.Recurring
+	}
+	return nil
+}
+
+type StreamEventsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	After         uint64                 `protobuf:"varint,1,opt,name=after,proto3" json:"after,omitempty"`    // seq; 0 begins at the first event
+	Cursor        string                 `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`   // begins after where this cursor is, instead; one that was never set is at 0
+	Account       string                 `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"` // only events of this account
+	Types         []string               `protobuf:"bytes,4,rep,name=types,proto3" json:"types,omitempty"`     // only these movements
+	Once          bool                   `protobuf:"varint,5,opt,name=once,proto3" json:"once,omitempty"`      // ends with the newest event instead of waiting for more
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamEventsRequest) Reset() {
+	*x = StreamEventsRequest{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamEventsRequest) ProtoMessage() {}
+
+func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamEventsRequest.ProtoReflect.Descriptor instead.
+func (*StreamEventsRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *StreamEventsRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *StreamEventsRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *StreamEventsRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *StreamEventsRequest) GetTypes() []string {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
+func (x *StreamEventsRequest) GetOnce() bool {
+	if x != nil {
+		return x.Once
+	}
+	return false
+}
+
+// StreamEventsResponse comes when there are events, and every 10 seconds when there are none.
+type StreamEventsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Events        []*Event               `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"` // every event up to it was sent or was not asked for: where to go on
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamEventsResponse) Reset() {
+	*x = StreamEventsResponse{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamEventsResponse) ProtoMessage() {}
+
+func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamEventsResponse.ProtoReflect.Descriptor instead.
+func (*StreamEventsResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *StreamEventsResponse) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *StreamEventsResponse) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+// Event is one change of the ledger. Its seq is its id, which never changes.
+type Event struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Seq                uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Account            string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	AccountSeq         uint64                 `protobuf:"varint,3,opt,name=account_seq,json=accountSeq,proto3" json:"account_seq,omitempty"` // one more with each event of the account
+	Prev               uint64                 `protobuf:"varint,4,opt,name=prev,proto3" json:"prev,omitempty"`                               // the seq of the event of the account before; 0: there is none
+	Movement           string                 `protobuf:"bytes,5,opt,name=movement,proto3" json:"movement,omitempty"`
+	IdempotencyKey     string                 `protobuf:"bytes,6,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"` // of the write; empty for what time did
+	Memo               string                 `protobuf:"bytes,7,opt,name=memo,proto3" json:"memo,omitempty"`
+	Grant              string                 `protobuf:"bytes,8,opt,name=grant,proto3" json:"grant,omitempty"`
+	Hold               string                 `protobuf:"bytes,9,opt,name=hold,proto3" json:"hold,omitempty"`
+	Charge             string                 `protobuf:"bytes,10,opt,name=charge,proto3" json:"charge,omitempty"`
+	Postings           []*Posting             `protobuf:"bytes,11,rep,name=postings,proto3" json:"postings,omitempty"` // they sum to zero
+	BalanceAfterMicros int64                  `protobuf:"varint,12,opt,name=balance_after_micros,json=balanceAfterMicros,proto3" json:"balance_after_micros,omitempty"`
+	ForgivenMicros     int64                  `protobuf:"varint,13,opt,name=forgiven_micros,json=forgivenMicros,proto3" json:"forgiven_micros,omitempty"`         // asked for beyond the credit there was, and not charged
+	WrittenOffMicros   int64                  `protobuf:"varint,14,opt,name=written_off_micros,json=writtenOffMicros,proto3" json:"written_off_micros,omitempty"` // debt that was adjusted away
+	Late               bool                   `protobuf:"varint,15,opt,name=late,proto3" json:"late,omitempty"`
+	Index              uint64                 `protobuf:"varint,16,opt,name=index,proto3" json:"index,omitempty"` // of the log entry that carried it
+	Term               uint64                 `protobuf:"varint,17,opt,name=term,proto3" json:"term,omitempty"`
+	Time               *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=time,proto3" json:"time,omitempty"`             // log time
+	Attributes         *AccountAttributes     `protobuf:"bytes,19,opt,name=attributes,proto3" json:"attributes,omitempty"` // of the account, when the event changed them
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *Event) Reset() {
+	*x = Event{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Event) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Event) ProtoMessage() {}
+
+func (x *Event) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Event.ProtoReflect.Descriptor instead.
+func (*Event) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Event) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Event) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Event) GetAccountSeq() uint64 {
+	if x != nil {
+		return x.AccountSeq
+	}
+	return 0
+}
+
+func (x *Event) GetPrev() uint64 {
+	if x != nil {
+		return x.Prev
+	}
+	return 0
+}
+
+func (x *Event) GetMovement() string {
+	if x != nil {
+		return x.Movement
+	}
+	return ""
+}
+
+func (x *Event) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *Event) GetMemo() string {
+	if x != nil {
+		return x.Memo
+	}
+	return ""
+}
+
+func (x *Event) GetGrant() string {
+	if x != nil {
+		return x.Grant
+	}
+	return ""
+}
+
+func (x *Event) GetHold() string {
+	if x != nil {
+		return x.Hold
+	}
+	return ""
+}
+
+func (x *Event) GetCharge() string {
+	if x != nil {
+		return x.Charge
+	}
+	return ""
+}
+
+func (x *Event) GetPostings() []*Posting {
+	if x != nil {
+		return x.Postings
+	}
+	return nil
+}
+
+func (x *Event) GetBalanceAfterMicros() int64 {
+	if x != nil {
+		return x.BalanceAfterMicros
+	}
+	return 0
+}
+
+func (x *Event) GetForgivenMicros() int64 {
+	if x != nil {
+		return x.ForgivenMicros
+	}
+	return 0
+}
+
+func (x *Event) GetWrittenOffMicros() int64 {
+	if x != nil {
+		return x.WrittenOffMicros
+	}
+	return 0
+}
+
+func (x *Event) GetLate() bool {
+	if x != nil {
+		return x.Late
+	}
+	return false
+}
+
+func (x *Event) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Event) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *Event) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Event) GetAttributes() *AccountAttributes {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+type AccountAttributes struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Plan            string                 `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`
+	Labels          []*Label               `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty"`
+	UseCredits      bool                   `protobuf:"varint,3,opt,name=use_credits,json=useCredits,proto3" json:"use_credits,omitempty"`
+	OverdraftMicros int64                  `protobuf:"varint,4,opt,name=overdraft_micros,json=overdraftMicros,proto3" json:"overdraft_micros,omitempty"`
+	Blocked         bool                   `protobuf:"varint,5,opt,name=blocked,proto3" json:"blocked,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *AccountAttributes) Reset() {
+	*x = AccountAttributes{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccountAttributes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccountAttributes) ProtoMessage() {}
+
+func (x *AccountAttributes) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccountAttributes.ProtoReflect.Descriptor instead.
+func (*AccountAttributes) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *AccountAttributes) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *AccountAttributes) GetLabels() []*Label {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *AccountAttributes) GetUseCredits() bool {
+	if x != nil {
+		return x.UseCredits
+	}
+	return false
+}
+
+func (x *AccountAttributes) GetOverdraftMicros() int64 {
+	if x != nil {
+		return x.OverdraftMicros
+	}
+	return 0
+}
+
+func (x *AccountAttributes) GetBlocked() bool {
+	if x != nil {
+		return x.Blocked
+	}
+	return false
+}
+
+type SetCursorRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cursor        string                 `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`  // its name, of 1 to 64 bytes
+	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`       // the last event that is dealt with
+	Rewind        bool                   `protobuf:"varint,3,opt,name=rewind,proto3" json:"rewind,omitempty"` // a cursor goes back only when it is told to
+	Remove        bool                   `protobuf:"varint,4,opt,name=remove,proto3" json:"remove,omitempty"` // forgets the cursor
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetCursorRequest) Reset() {
+	*x = SetCursorRequest{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetCursorRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetCursorRequest) ProtoMessage() {}
+
+func (x *SetCursorRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetCursorRequest.ProtoReflect.Descriptor instead.
+func (*SetCursorRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *SetCursorRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *SetCursorRequest) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *SetCursorRequest) GetRewind() bool {
+	if x != nil {
+		return x.Rewind
+	}
+	return false
+}
+
+func (x *SetCursorRequest) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
+type SetCursorResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"` // where the cursor is
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetCursorResponse) Reset() {
+	*x = SetCursorResponse{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetCursorResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetCursorResponse) ProtoMessage() {}
+
+func (x *SetCursorResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetCursorResponse.ProtoReflect.Descriptor instead.
+func (*SetCursorResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *SetCursorResponse) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+type ApplyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Operations    []*Operation           `protobuf:"bytes,1,rep,name=operations,proto3" json:"operations,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyRequest) Reset() {
+	*x = ApplyRequest{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyRequest) ProtoMessage() {}
+
+func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
+func (*ApplyRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ApplyRequest) GetOperations() []*Operation {
+	if x != nil {
+		return x.Operations
+	}
+	return nil
+}
+
+type Operation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // chosen by the caller for the answer
+	// Types that are valid to be assigned to Write:
+	//
+	//	*Operation_Open
+	//	*Operation_Update
+	//	*Operation_Grant
+	//	*Operation_Void
+	//	*Operation_Debit
+	//	*Operation_Authorize
+	//	*Operation_Extend
+	//	*Operation_Capture
+	//	*Operation_Release
+	//	*Operation_Refund
+	//	*Operation_Adjust
+	Write         isOperation_Write `protobuf_oneof:"write"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Operation) Reset() {
+	*x = Operation{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Operation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Operation) ProtoMessage() {}
+
+func (x *Operation) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Operation.ProtoReflect.Descriptor instead.
+func (*Operation) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Operation) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Operation) GetWrite() isOperation_Write {
+	if x != nil {
+		return x.Write
+	}
+	return nil
+}
+
+func (x *Operation) GetOpen() *OpenAccountRequest {
+	if x != nil {
+		if x, ok := x.Write.(*Operation_Open); ok {
+			return x.Open
+		}
+	}
+	return nil
+}
+
+func (x *Operation) GetUpdate() *UpdateAccountRequest {
+	if x != nil {
+		if x, ok := x.Write.(*Operation_Update); ok {
+			return x.Update
+		}
+	}
+	return nil
+}
+
+func (x *Operation) GetGrant() *GrantRequest {
+	if x != nil {
+		if x, ok := x.Write.(*Operation_Grant); ok {
+			return x.Grant
+		}
+	}
+	return nil
+}
+
+func (x *Operation) GetVoid() *VoidGrantRequest {
+	if x != nil {
+		if x, ok := x.Write.(*Operation_Void); ok {
+			return x.Void
+		}
+	}
+	return nil
+}
+
+func (x *Operation) GetDebit() *DebitRequest {
+	if x != nil {
+		if x, ok := x.Write.(*Operation_Debit); ok {
+			return x.Debit
+		}
+	}
+	return nil
+}
+
+func (x *Operation) GetAuthorize() *AuthorizeRequest {
+	if x != nil {
+		if x, ok := x.Write.(*Operation_Authorize); ok {
+			return x.Authorize
+		}
+	}
+	return nil
+}
+
+func (x *Operation) GetExtend() *ExtendRequest {
+	if x != nil {
+		if x, ok := x.Write.(*Operation_Extend); ok {
+			return x.Extend
+		}
+	}
+	return nil
+}
+
+func (x *Operation) GetCapture() *CaptureRequest {
+	if x != nil {
+		if x, ok := x.Write.(*Operation_Capture); ok {
+			return x.Capture
+		}
+	}
+	return nil
+}
+
+func (x *Operation) GetRelease() *ReleaseRequest {
+	if x != nil {
+		if x, ok := x.Write.(*Operation_Release); ok {
+			return x.Release
+		}
+	}
+	return nil
+}
+
+func (x *Operation) GetRefund() *RefundRequest {
+	if x != nil {
+		if x, ok := x.Write.(*Operation_Refund); ok {
+			return x.Refund
+		}
+	}
+	return nil
+}
+
+func (x *Operation) GetAdjust() *AdjustRequest {
+	if x != nil {
+		if x, ok := x.Write.(*Operation_Adjust); ok {
+			return x.Adjust
+		}
+	}
+	return nil
+}
+
+type isOperation_Write interface {
+	isOperation_Write()
+}
+
+type Operation_Open struct {
+	Open *OpenAccountRequest `protobuf:"bytes,2,opt,name=open,proto3,oneof"`
+}
+
+type Operation_Update struct {
+	Update *UpdateAccountRequest `protobuf:"bytes,3,opt,name=update,proto3,oneof"`
+}
+
+type Operation_Grant struct {
+	Grant *GrantRequest `protobuf:"bytes,4,opt,name=grant,proto3,oneof"`
+}
+
+type Operation_Void struct {
+	Void *VoidGrantRequest `protobuf:"bytes,5,opt,name=void,proto3,oneof"`
+}
+
+type Operation_Debit struct {
+	Debit *DebitRequest `protobuf:"bytes,6,opt,name=debit,proto3,oneof"`
+}
+
+type Operation_Authorize struct {
+	Authorize *AuthorizeRequest `protobuf:"bytes,7,opt,name=authorize,proto3,oneof"`
+}
+
+type Operation_Extend struct {
+	Extend *ExtendRequest `protobuf:"bytes,8,opt,name=extend,proto3,oneof"`
+}
+
+type Operation_Capture struct {
+	Capture *CaptureRequest `protobuf:"bytes,9,opt,name=capture,proto3,oneof"`
+}
+
+type Operation_Release struct {
+	Release *ReleaseRequest `protobuf:"bytes,10,opt,name=release,proto3,oneof"`
+}
+
+type Operation_Refund struct {
+	Refund *RefundRequest `protobuf:"bytes,11,opt,name=refund,proto3,oneof"`
+}
+
+type Operation_Adjust struct {
+	Adjust *AdjustRequest `protobuf:"bytes,12,opt,name=adjust,proto3,oneof"`
+}
+
+func (*Operation_Open) isOperation_Write() {}
+
+func (*Operation_Update) isOperation_Write() {}
+
+func (*Operation_Grant) isOperation_Write() {}
+
+func (*Operation_Void) isOperation_Write() {}
+
+func (*Operation_Debit) isOperation_Write() {}
+
+func (*Operation_Authorize) isOperation_Write() {}
+
+func (*Operation_Extend) isOperation_Write() {}
+
+func (*Operation_Capture) isOperation_Write() {}
+
+func (*Operation_Release) isOperation_Write() {}
+
+func (*Operation_Refund) isOperation_Write() {}
+
+func (*Operation_Adjust) isOperation_Write() {}
+
+type ApplyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Answers       []*Applied             `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyResponse) Reset() {
+	*x = ApplyResponse{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyResponse) ProtoMessage() {}
+
+func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
+func (*ApplyResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ApplyResponse) GetAnswers() []*Applied {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+type Applied struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // of the operation
+	// Types that are valid to be assigned to Outcome:
+	//
+	//	*Applied_Receipt
+	//	*Applied_Fault
+	Outcome       isApplied_Outcome `protobuf_oneof:"outcome"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Applied) Reset() {
+	*x = Applied{}
+	mi := &file_weir_v1_ledger_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Applied) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Applied) ProtoMessage() {}
+
+func (x *Applied) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_ledger_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Applied.ProtoReflect.Descriptor instead.
+func (*Applied) Descriptor() ([]byte, []int) {
+	return file_weir_v1_ledger_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Applied) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Applied) GetOutcome() isApplied_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *Applied) GetReceipt() *Receipt {
+	if x != nil {
+		if x, ok := x.Outcome.(*Applied_Receipt); ok {
+			return x.Receipt
+		}
+	}
+	return nil
+}
+
+func (x *Applied) GetFault() *Fault {
+	if x != nil {
+		if x, ok := x.Outcome.(*Applied_Fault); ok {
+			return x.Fault
+		}
+	}
+	return nil
+}
+
+type isApplied_Outcome interface {
+	isApplied_Outcome()
+}
+
+type Applied_Receipt struct {
+	Receipt *Receipt `protobuf:"bytes,2,opt,name=receipt,proto3,oneof"`
+}
+
+type Applied_Fault struct {
+	Fault *Fault `protobuf:"bytes,3,opt,name=fault,proto3,oneof"` // its word says which error the call would have returned
+}
+
+func (*Applied_Receipt) isApplied_Outcome() {}
+
+func (*Applied_Fault) isApplied_Outcome() {}
+
 var File_weir_v1_ledger_proto protoreflect.FileDescriptor
 
 const file_weir_v1_ledger_proto_rawDesc = "" +
 	"\n" +
-	"\x14weir/v1/ledger.proto\x12\aweir.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"1\n" +
+	"\x14weir/v1/ledger.proto\x12\aweir.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14weir/v1/access.proto\"1\n" +
 	"\x05Label\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xdf\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xf9\x01\n" +
 	"\x12OpenAccountRequest\x12'\n" +
 	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x12\n" +
@@ -1065,7 +3197,25 @@ const file_weir_v1_ledger_proto_rawDesc = "" +
 	"\x06labels\x18\x04 \x03(\v2\x0e.weir.v1.LabelR\x06labels\x12\x1f\n" +
 	"\vuse_credits\x18\x05 \x01(\bR\n" +
 	"useCredits\x12)\n" +
-	"\x10overdraft_micros\x18\x06 \x01(\x03R\x0foverdraftMicros\"\xac\x02\n" +
+	"\x10overdraft_micros\x18\x06 \x01(\x03R\x0foverdraftMicros\x12\x18\n" +
+	"\ablocked\x18\a \x01(\bR\ablocked\"0\n" +
+	"\x06Labels\x12&\n" +
+	"\x06labels\x18\x01 \x03(\v2\x0e.weir.v1.LabelR\x06labels\"\xde\x02\n" +
+	"\x14UpdateAccountRequest\x12'\n" +
+	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x17\n" +
+	"\x04plan\x18\x03 \x01(\tH\x00R\x04plan\x88\x01\x01\x12'\n" +
+	"\x06labels\x18\x04 \x01(\v2\x0f.weir.v1.LabelsR\x06labels\x12$\n" +
+	"\vuse_credits\x18\x05 \x01(\bH\x01R\n" +
+	"useCredits\x88\x01\x01\x12.\n" +
+	"\x10overdraft_micros\x18\x06 \x01(\x03H\x02R\x0foverdraftMicros\x88\x01\x01\x12\x1d\n" +
+	"\ablocked\x18\a \x01(\bH\x03R\ablocked\x88\x01\x01\x12\x12\n" +
+	"\x04memo\x18\b \x01(\tR\x04memoB\a\n" +
+	"\x05_planB\x0e\n" +
+	"\f_use_creditsB\x13\n" +
+	"\x11_overdraft_microsB\n" +
+	"\n" +
+	"\b_blocked\"\xb2\x03\n" +
 	"\fGrantRequest\x12'\n" +
 	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x14\n" +
@@ -1074,17 +3224,82 @@ const file_weir_v1_ledger_proto_rawDesc = "" +
 	"\ramount_micros\x18\x05 \x01(\x03R\famountMicros\x12\x1a\n" +
 	"\bpriority\x18\x06 \x01(\rR\bpriority\x128\n" +
 	"\teffective\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\teffective\x124\n" +
-	"\aexpires\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"\xa0\x01\n" +
+	"\aexpires\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x14\n" +
+	"\x05every\x18\t \x01(\tR\x05every\x12\x12\n" +
+	"\x04zone\x18\n" +
+	" \x01(\tR\x04zone\x12'\n" +
+	"\x0frollover_micros\x18\v \x01(\x03R\x0erolloverMicros\x121\n" +
+	"\n" +
+	"applies_to\x18\f \x03(\v2\x12.weir.v1.AttributeR\tappliesTo\"\x7f\n" +
+	"\x10VoidGrantRequest\x12'\n" +
+	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x14\n" +
+	"\x05grant\x18\x03 \x01(\tR\x05grant\x12\x12\n" +
+	"\x04memo\x18\x04 \x01(\tR\x04memo\"\xf2\x01\n" +
 	"\fDebitRequest\x12'\n" +
 	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12#\n" +
 	"\ramount_micros\x18\x03 \x01(\x03R\famountMicros\x12\x14\n" +
 	"\x05order\x18\x04 \x03(\tR\x05order\x12\x12\n" +
+	"\x04memo\x18\x05 \x01(\tR\x04memo\x12\x1c\n" +
+	"\tovershoot\x18\x06 \x01(\tR\tovershoot\x122\n" +
+	"\n" +
+	"attributes\x18\a \x03(\v2\x12.weir.v1.AttributeR\n" +
+	"attributes\"\xba\x02\n" +
+	"\x10AuthorizeRequest\x12'\n" +
+	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12#\n" +
+	"\ramount_micros\x18\x03 \x01(\x03R\famountMicros\x12\x15\n" +
+	"\x06ttl_ms\x18\x04 \x01(\x03R\x05ttlMs\x12\x18\n" +
+	"\apartial\x18\x05 \x01(\bR\apartial\x12\x14\n" +
+	"\x05order\x18\x06 \x03(\tR\x05order\x122\n" +
+	"\n" +
+	"attributes\x18\a \x03(\v2\x12.weir.v1.AttributeR\n" +
+	"attributes\x12\x1b\n" +
+	"\ton_expire\x18\b \x01(\tR\bonExpire\x12\x12\n" +
+	"\x04late\x18\t \x01(\tR\x04late\x12\x12\n" +
+	"\x04memo\x18\n" +
+	" \x01(\tR\x04memo\"\x9c\x01\n" +
+	"\rExtendRequest\x12'\n" +
+	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x12\n" +
+	"\x04hold\x18\x02 \x01(\tR\x04hold\x12#\n" +
+	"\ramount_micros\x18\x03 \x01(\x03R\famountMicros\x12\x15\n" +
+	"\x06ttl_ms\x18\x04 \x01(\x03R\x05ttlMs\x12\x12\n" +
+	"\x04memo\x18\x05 \x01(\tR\x04memo\"\xba\x01\n" +
+	"\x0eCaptureRequest\x12'\n" +
+	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x12\n" +
+	"\x04hold\x18\x02 \x01(\tR\x04hold\x12#\n" +
+	"\ramount_micros\x18\x03 \x01(\x03R\famountMicros\x12\x14\n" +
+	"\x05final\x18\x04 \x01(\bR\x05final\x12\x1c\n" +
+	"\tovershoot\x18\x05 \x01(\tR\tovershoot\x12\x12\n" +
+	"\x04memo\x18\x06 \x01(\tR\x04memo\"a\n" +
+	"\x0eReleaseRequest\x12'\n" +
+	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x12\n" +
+	"\x04hold\x18\x02 \x01(\tR\x04hold\x12\x12\n" +
+	"\x04memo\x18\x03 \x01(\tR\x04memo\"\x89\x01\n" +
+	"\rRefundRequest\x12'\n" +
+	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x16\n" +
+	"\x06charge\x18\x02 \x01(\tR\x06charge\x12#\n" +
+	"\ramount_micros\x18\x03 \x01(\x03R\famountMicros\x12\x12\n" +
+	"\x04memo\x18\x04 \x01(\tR\x04memo\"\x9f\x01\n" +
+	"\rAdjustRequest\x12'\n" +
+	"\x0fidempotency_key\x18\x01 \x01(\tR\x0eidempotencyKey\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12#\n" +
+	"\ramount_micros\x18\x03 \x01(\x03R\famountMicros\x12\x12\n" +
+	"\x04kind\x18\x04 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04memo\x18\x05 \x01(\tR\x04memo\"U\n" +
 	"\x04Part\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05grant\x18\x02 \x01(\tR\x05grant\x12#\n" +
-	"\ramount_micros\x18\x03 \x01(\x03R\famountMicros\"\xc1\x02\n" +
+	"\ramount_micros\x18\x03 \x01(\x03R\famountMicros\"\xc8\x01\n" +
+	"\tHoldState\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x1f\n" +
+	"\vheld_micros\x18\x03 \x01(\x03R\n" +
+	"heldMicros\x12'\n" +
+	"\x0fcaptured_micros\x18\x04 \x01(\x03R\x0ecapturedMicros\x12'\n" +
+	"\x0frefunded_micros\x18\x05 \x01(\x03R\x0erefundedMicros\x12\"\n" +
+	"\rexpires_in_ms\x18\x06 \x01(\x03R\vexpiresInMs\"\xa0\x04\n" +
 	"\aReceipt\x12\x18\n" +
 	"\aoutcome\x18\x01 \x01(\tR\aoutcome\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x10\n" +
@@ -1096,17 +3311,28 @@ const file_weir_v1_ledger_proto_rawDesc = "" +
 	"\x04term\x18\b \x01(\x04R\x04term\x12.\n" +
 	"\x04time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1a\n" +
 	"\breplayed\x18\n" +
-	" \x01(\bR\breplayed\"-\n" +
+	" \x01(\bR\breplayed\x12'\n" +
+	"\x0fforgiven_micros\x18\v \x01(\x03R\x0eforgivenMicros\x12%\n" +
+	"\x0eexpired_micros\x18\f \x01(\x03R\rexpiredMicros\x12\x1a\n" +
+	"\battempts\x18\r \x01(\rR\battempts\x12&\n" +
+	"\x04hold\x18\x0e \x01(\v2\x12.weir.v1.HoldStateR\x04hold\x12\x12\n" +
+	"\x04late\x18\x0f \x01(\bR\x04late\x12\x14\n" +
+	"\x05event\x18\x10 \x01(\x04R\x05event\x12\x1f\n" +
+	"\x03had\x18\x11 \x03(\v2\r.weir.v1.PartR\x03had\"t\n" +
 	"\x11GetAccountRequest\x12\x18\n" +
-	"\aaccount\x18\x01 \x01(\tR\aaccount\"Z\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12(\n" +
+	"\x10max_staleness_ms\x18\x02 \x01(\x03R\x0emaxStalenessMs\x12\x1b\n" +
+	"\tmin_index\x18\x03 \x01(\x04R\bminIndex\"\x95\x01\n" +
 	"\x12ListEntriesRequest\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n" +
-	"\x05limit\x18\x03 \x01(\rR\x05limit\"X\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\x12!\n" +
+	"\fnewest_first\x18\x04 \x01(\bR\vnewestFirst\x12\x16\n" +
+	"\x06cursor\x18\x05 \x01(\tR\x06cursor\"X\n" +
 	"\aPosting\x12\x12\n" +
 	"\x04book\x18\x01 \x01(\tR\x04book\x12\x14\n" +
 	"\x05grant\x18\x02 \x01(\tR\x05grant\x12#\n" +
-	"\ramount_micros\x18\x03 \x01(\x03R\famountMicros\"\xfa\x01\n" +
+	"\ramount_micros\x18\x03 \x01(\x03R\famountMicros\"\xef\x03\n" +
 	"\x05Entry\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1a\n" +
 	"\bmovement\x18\x02 \x01(\tR\bmovement\x12'\n" +
@@ -1115,9 +3341,19 @@ const file_weir_v1_ledger_proto_rawDesc = "" +
 	"\bpostings\x18\x05 \x03(\v2\x10.weir.v1.PostingR\bpostings\x12\x14\n" +
 	"\x05index\x18\x06 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04term\x18\a \x01(\x04R\x04term\x12.\n" +
-	"\x04time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"?\n" +
+	"\x04time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
+	"\x05event\x18\t \x01(\x04R\x05event\x12\x12\n" +
+	"\x04hold\x18\n" +
+	" \x01(\tR\x04hold\x12\x14\n" +
+	"\x05grant\x18\v \x01(\tR\x05grant\x12\x16\n" +
+	"\x06charge\x18\f \x01(\tR\x06charge\x120\n" +
+	"\x14balance_after_micros\x18\r \x01(\x03R\x12balanceAfterMicros\x12'\n" +
+	"\x0fforgiven_micros\x18\x0e \x01(\x03R\x0eforgivenMicros\x12,\n" +
+	"\x12written_off_micros\x18\x0f \x01(\x03R\x10writtenOffMicros\x12\x12\n" +
+	"\x04late\x18\x10 \x01(\bR\x04late\"S\n" +
 	"\x13ListEntriesResponse\x12(\n" +
-	"\aentries\x18\x01 \x03(\v2\x0e.weir.v1.EntryR\aentries\"\x8c\x02\n" +
+	"\aentries\x18\x01 \x03(\v2\x0e.weir.v1.EntryR\aentries\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\tR\x04next\"\x92\x03\n" +
 	"\n" +
 	"GrantState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -1126,7 +3362,27 @@ const file_weir_v1_ledger_proto_rawDesc = "" +
 	"\x10remaining_micros\x18\x04 \x01(\x03R\x0fremainingMicros\x12\x1a\n" +
 	"\bpriority\x18\x05 \x01(\rR\bpriority\x128\n" +
 	"\teffective\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\teffective\x124\n" +
-	"\aexpires\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"\xa2\x03\n" +
+	"\aexpires\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x1f\n" +
+	"\vheld_micros\x18\b \x01(\x03R\n" +
+	"heldMicros\x12\x18\n" +
+	"\aexpired\x18\t \x01(\bR\aexpired\x12\x16\n" +
+	"\x06voided\x18\n" +
+	" \x01(\bR\x06voided\x121\n" +
+	"\n" +
+	"applies_to\x18\v \x03(\v2\x12.weir.v1.AttributeR\tappliesTo\"\xeb\x02\n" +
+	"\x0eRecurringGrant\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12#\n" +
+	"\ramount_micros\x18\x03 \x01(\x03R\famountMicros\x12\x1a\n" +
+	"\bpriority\x18\x04 \x01(\rR\bpriority\x128\n" +
+	"\teffective\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\teffective\x124\n" +
+	"\aexpires\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x121\n" +
+	"\n" +
+	"applies_to\x18\a \x03(\v2\x12.weir.v1.AttributeR\tappliesTo\x12\x14\n" +
+	"\x05every\x18\b \x01(\tR\x05every\x12\x12\n" +
+	"\x04zone\x18\t \x01(\tR\x04zone\x12'\n" +
+	"\x0frollover_micros\x18\n" +
+	" \x01(\x03R\x0erolloverMicros\"\xf8\x05\n" +
 	"\aAccount\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04plan\x18\x02 \x01(\tR\x04plan\x12&\n" +
@@ -1142,14 +3398,109 @@ const file_weir_v1_ledger_proto_rawDesc = "" +
 	" \x03(\v2\x13.weir.v1.GrantStateR\x06grants\x12\x10\n" +
 	"\x03seq\x18\v \x01(\x04R\x03seq\x12\x14\n" +
 	"\x05index\x18\f \x01(\x04R\x05index\x12\x12\n" +
-	"\x04term\x18\r \x01(\x04R\x04term2\xb7\x02\n" +
+	"\x04term\x18\r \x01(\x04R\x04term\x12.\n" +
+	"\x04time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
+	"\x05event\x18\x0f \x01(\x04R\x05event\x12\x18\n" +
+	"\ablocked\x18\x10 \x01(\bR\ablocked\x12\x1f\n" +
+	"\vheld_micros\x18\x11 \x01(\x03R\n" +
+	"heldMicros\x12\x1d\n" +
+	"\n" +
+	"open_holds\x18\x12 \x01(\x04R\topenHolds\x12&\n" +
+	"\x05books\x18\x13 \x03(\v2\x10.weir.v1.PostingR\x05books\x12'\n" +
+	"\x0fforgiven_micros\x18\x14 \x01(\x03R\x0eforgivenMicros\x12,\n" +
+	"\x12written_off_micros\x18\x15 \x01(\x03R\x10writtenOffMicros\x125\n" +
+	"\trecurring\x18\x16 \x03(\v2\x17.weir.v1.RecurringGrantR\trecurring\"\x87\x01\n" +
+	"\x13StreamEventsRequest\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\x04R\x05after\x12\x16\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12\x18\n" +
+	"\aaccount\x18\x03 \x01(\tR\aaccount\x12\x14\n" +
+	"\x05types\x18\x04 \x03(\tR\x05types\x12\x12\n" +
+	"\x04once\x18\x05 \x01(\bR\x04once\"P\n" +
+	"\x14StreamEventsResponse\x12&\n" +
+	"\x06events\x18\x01 \x03(\v2\x0e.weir.v1.EventR\x06events\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\"\xe4\x04\n" +
+	"\x05Event\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x1f\n" +
+	"\vaccount_seq\x18\x03 \x01(\x04R\n" +
+	"accountSeq\x12\x12\n" +
+	"\x04prev\x18\x04 \x01(\x04R\x04prev\x12\x1a\n" +
+	"\bmovement\x18\x05 \x01(\tR\bmovement\x12'\n" +
+	"\x0fidempotency_key\x18\x06 \x01(\tR\x0eidempotencyKey\x12\x12\n" +
+	"\x04memo\x18\a \x01(\tR\x04memo\x12\x14\n" +
+	"\x05grant\x18\b \x01(\tR\x05grant\x12\x12\n" +
+	"\x04hold\x18\t \x01(\tR\x04hold\x12\x16\n" +
+	"\x06charge\x18\n" +
+	" \x01(\tR\x06charge\x12,\n" +
+	"\bpostings\x18\v \x03(\v2\x10.weir.v1.PostingR\bpostings\x120\n" +
+	"\x14balance_after_micros\x18\f \x01(\x03R\x12balanceAfterMicros\x12'\n" +
+	"\x0fforgiven_micros\x18\r \x01(\x03R\x0eforgivenMicros\x12,\n" +
+	"\x12written_off_micros\x18\x0e \x01(\x03R\x10writtenOffMicros\x12\x12\n" +
+	"\x04late\x18\x0f \x01(\bR\x04late\x12\x14\n" +
+	"\x05index\x18\x10 \x01(\x04R\x05index\x12\x12\n" +
+	"\x04term\x18\x11 \x01(\x04R\x04term\x12.\n" +
+	"\x04time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12:\n" +
+	"\n" +
+	"attributes\x18\x13 \x01(\v2\x1a.weir.v1.AccountAttributesR\n" +
+	"attributes\"\xb5\x01\n" +
+	"\x11AccountAttributes\x12\x12\n" +
+	"\x04plan\x18\x01 \x01(\tR\x04plan\x12&\n" +
+	"\x06labels\x18\x02 \x03(\v2\x0e.weir.v1.LabelR\x06labels\x12\x1f\n" +
+	"\vuse_credits\x18\x03 \x01(\bR\n" +
+	"useCredits\x12)\n" +
+	"\x10overdraft_micros\x18\x04 \x01(\x03R\x0foverdraftMicros\x12\x18\n" +
+	"\ablocked\x18\x05 \x01(\bR\ablocked\"l\n" +
+	"\x10SetCursorRequest\x12\x16\n" +
+	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x16\n" +
+	"\x06rewind\x18\x03 \x01(\bR\x06rewind\x12\x16\n" +
+	"\x06remove\x18\x04 \x01(\bR\x06remove\"%\n" +
+	"\x11SetCursorResponse\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\"B\n" +
+	"\fApplyRequest\x122\n" +
+	"\n" +
+	"operations\x18\x01 \x03(\v2\x12.weir.v1.OperationR\n" +
+	"operations\"\xda\x04\n" +
+	"\tOperation\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x121\n" +
+	"\x04open\x18\x02 \x01(\v2\x1b.weir.v1.OpenAccountRequestH\x00R\x04open\x127\n" +
+	"\x06update\x18\x03 \x01(\v2\x1d.weir.v1.UpdateAccountRequestH\x00R\x06update\x12-\n" +
+	"\x05grant\x18\x04 \x01(\v2\x15.weir.v1.GrantRequestH\x00R\x05grant\x12/\n" +
+	"\x04void\x18\x05 \x01(\v2\x19.weir.v1.VoidGrantRequestH\x00R\x04void\x12-\n" +
+	"\x05debit\x18\x06 \x01(\v2\x15.weir.v1.DebitRequestH\x00R\x05debit\x129\n" +
+	"\tauthorize\x18\a \x01(\v2\x19.weir.v1.AuthorizeRequestH\x00R\tauthorize\x120\n" +
+	"\x06extend\x18\b \x01(\v2\x16.weir.v1.ExtendRequestH\x00R\x06extend\x123\n" +
+	"\acapture\x18\t \x01(\v2\x17.weir.v1.CaptureRequestH\x00R\acapture\x123\n" +
+	"\arelease\x18\n" +
+	" \x01(\v2\x17.weir.v1.ReleaseRequestH\x00R\arelease\x120\n" +
+	"\x06refund\x18\v \x01(\v2\x16.weir.v1.RefundRequestH\x00R\x06refund\x120\n" +
+	"\x06adjust\x18\f \x01(\v2\x16.weir.v1.AdjustRequestH\x00R\x06adjustB\a\n" +
+	"\x05write\";\n" +
+	"\rApplyResponse\x12*\n" +
+	"\aanswers\x18\x01 \x03(\v2\x10.weir.v1.AppliedR\aanswers\"z\n" +
+	"\aApplied\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12,\n" +
+	"\areceipt\x18\x02 \x01(\v2\x10.weir.v1.ReceiptH\x00R\areceipt\x12&\n" +
+	"\x05fault\x18\x03 \x01(\v2\x0e.weir.v1.FaultH\x00R\x05faultB\t\n" +
+	"\aoutcome2\xc4\a\n" +
 	"\rLedgerService\x12<\n" +
-	"\vOpenAccount\x12\x1b.weir.v1.OpenAccountRequest\x1a\x10.weir.v1.Receipt\x120\n" +
-	"\x05Grant\x12\x15.weir.v1.GrantRequest\x1a\x10.weir.v1.Receipt\x120\n" +
-	"\x05Debit\x12\x15.weir.v1.DebitRequest\x1a\x10.weir.v1.Receipt\x12:\n" +
+	"\vOpenAccount\x12\x1b.weir.v1.OpenAccountRequest\x1a\x10.weir.v1.Receipt\x12@\n" +
+	"\rUpdateAccount\x12\x1d.weir.v1.UpdateAccountRequest\x1a\x10.weir.v1.Receipt\x120\n" +
+	"\x05Grant\x12\x15.weir.v1.GrantRequest\x1a\x10.weir.v1.Receipt\x128\n" +
+	"\tVoidGrant\x12\x19.weir.v1.VoidGrantRequest\x1a\x10.weir.v1.Receipt\x120\n" +
+	"\x05Debit\x12\x15.weir.v1.DebitRequest\x1a\x10.weir.v1.Receipt\x128\n" +
+	"\tAuthorize\x12\x19.weir.v1.AuthorizeRequest\x1a\x10.weir.v1.Receipt\x122\n" +
+	"\x06Extend\x12\x16.weir.v1.ExtendRequest\x1a\x10.weir.v1.Receipt\x124\n" +
+	"\aCapture\x12\x17.weir.v1.CaptureRequest\x1a\x10.weir.v1.Receipt\x124\n" +
+	"\aRelease\x12\x17.weir.v1.ReleaseRequest\x1a\x10.weir.v1.Receipt\x122\n" +
+	"\x06Refund\x12\x16.weir.v1.RefundRequest\x1a\x10.weir.v1.Receipt\x122\n" +
+	"\x06Adjust\x12\x16.weir.v1.AdjustRequest\x1a\x10.weir.v1.Receipt\x12:\n" +
+	"\x05Apply\x12\x15.weir.v1.ApplyRequest\x1a\x16.weir.v1.ApplyResponse(\x010\x01\x12:\n" +
 	"\n" +
 	"GetAccount\x12\x1a.weir.v1.GetAccountRequest\x1a\x10.weir.v1.Account\x12H\n" +
-	"\vListEntries\x12\x1b.weir.v1.ListEntriesRequest\x1a\x1c.weir.v1.ListEntriesResponseB1Z/github.com/weir-cluster/weir/api/weir/v1;weirv1b\x06proto3"
+	"\vListEntries\x12\x1b.weir.v1.ListEntriesRequest\x1a\x1c.weir.v1.ListEntriesResponse\x12M\n" +
+	"\fStreamEvents\x12\x1c.weir.v1.StreamEventsRequest\x1a\x1d.weir.v1.StreamEventsResponse0\x01\x12B\n" +
+	"\tSetCursor\x12\x19.weir.v1.SetCursorRequest\x1a\x1a.weir.v1.SetCursorResponseB1Z/github.com/weir-cluster/weir/api/weir/v1;weirv1b\x06proto3"
 
 var (
 	file_weir_v1_ledger_proto_rawDescOnce sync.Once
@@ -1163,51 +3514,130 @@ func file_weir_v1_ledger_proto_rawDescGZIP() []byte {
 	return file_weir_v1_ledger_proto_rawDescData
 }
 
-var file_weir_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_weir_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_weir_v1_ledger_proto_goTypes = []any{
 	(*Label)(nil),                 // 0: weir.v1.Label
 	(*OpenAccountRequest)(nil),    // 1: weir.v1.OpenAccountRequest
-	(*GrantRequest)(nil),          // 2: weir.v1.GrantRequest
-	(*DebitRequest)(nil),          // 3: weir.v1.DebitRequest
-	(*Part)(nil),                  // 4: weir.v1.Part
-	(*Receipt)(nil),               // 5: weir.v1.Receipt
-	(*GetAccountRequest)(nil),     // 6: weir.v1.GetAccountRequest
-	(*ListEntriesRequest)(nil),    // 7: weir.v1.ListEntriesRequest
-	(*Posting)(nil),               // 8: weir.v1.Posting
-	(*Entry)(nil),                 // 9: weir.v1.Entry
-	(*ListEntriesResponse)(nil),   // 10: weir.v1.ListEntriesResponse
-	(*GrantState)(nil),            // 11: weir.v1.GrantState
-	(*Account)(nil),               // 12: weir.v1.Account
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*Labels)(nil),                // 2: weir.v1.Labels
+	(*UpdateAccountRequest)(nil),  // 3: weir.v1.UpdateAccountRequest
+	(*GrantRequest)(nil),          // 4: weir.v1.GrantRequest
+	(*VoidGrantRequest)(nil),      // 5: weir.v1.VoidGrantRequest
+	(*DebitRequest)(nil),          // 6: weir.v1.DebitRequest
+	(*AuthorizeRequest)(nil),      // 7: weir.v1.AuthorizeRequest
+	(*ExtendRequest)(nil),         // 8: weir.v1.ExtendRequest
+	(*CaptureRequest)(nil),        // 9: weir.v1.CaptureRequest
+	(*ReleaseRequest)(nil),        // 10: weir.v1.ReleaseRequest
+	(*RefundRequest)(nil),         // 11: weir.v1.RefundRequest
+	(*AdjustRequest)(nil),         // 12: weir.v1.AdjustRequest
+	(*Part)(nil),                  // 13: weir.v1.Part
+	(*HoldState)(nil),             // 14: weir.v1.HoldState
+	(*Receipt)(nil),               // 15: weir.v1.Receipt
+	(*GetAccountRequest)(nil),     // 16: weir.v1.GetAccountRequest
+	(*ListEntriesRequest)(nil),    // 17: weir.v1.ListEntriesRequest
+	(*Posting)(nil),               // 18: weir.v1.Posting
+	(*Entry)(nil),                 // 19: weir.v1.Entry
+	(*ListEntriesResponse)(nil),   // 20: weir.v1.ListEntriesResponse
+	(*GrantState)(nil),            // 21: weir.v1.GrantState
+	(*RecurringGrant)(nil),        // 22: weir.v1.RecurringGrant
+	(*Account)(nil),               // 23: weir.v1.Account
+	(*StreamEventsRequest)(nil),   // 24: weir.v1.StreamEventsRequest
+	(*StreamEventsResponse)(nil),  // 25: weir.v1.StreamEventsResponse
+	(*Event)(nil),                 // 26: weir.v1.Event
+	(*AccountAttributes)(nil),     // 27: weir.v1.AccountAttributes
+	(*SetCursorRequest)(nil),      // 28: weir.v1.SetCursorRequest
+	(*SetCursorResponse)(nil),     // 29: weir.v1.SetCursorResponse
+	(*ApplyRequest)(nil),          // 30: weir.v1.ApplyRequest
+	(*Operation)(nil),             // 31: weir.v1.Operation
+	(*ApplyResponse)(nil),         // 32: weir.v1.ApplyResponse
+	(*Applied)(nil),               // 33: weir.v1.Applied
+	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
+	(*Attribute)(nil),             // 35: weir.v1.Attribute
+	(*Fault)(nil),                 // 36: weir.v1.Fault
 }
 var file_weir_v1_ledger_proto_depIdxs = []int32{
 	0,  // 0: weir.v1.OpenAccountRequest.labels:type_name -> weir.v1.Label
-	13, // 1: weir.v1.GrantRequest.effective:type_name -> google.protobuf.Timestamp
-	13, // 2: weir.v1.GrantRequest.expires:type_name -> google.protobuf.Timestamp
-	4,  // 3: weir.v1.Receipt.parts:type_name -> weir.v1.Part
-	13, // 4: weir.v1.Receipt.time:type_name -> google.protobuf.Timestamp
-	8,  // 5: weir.v1.Entry.postings:type_name -> weir.v1.Posting
-	13, // 6: weir.v1.Entry.time:type_name -> google.protobuf.Timestamp
-	9,  // 7: weir.v1.ListEntriesResponse.entries:type_name -> weir.v1.Entry
-	13, // 8: weir.v1.GrantState.effective:type_name -> google.protobuf.Timestamp
-	13, // 9: weir.v1.GrantState.expires:type_name -> google.protobuf.Timestamp
-	0,  // 10: weir.v1.Account.labels:type_name -> weir.v1.Label
-	11, // 11: weir.v1.Account.grants:type_name -> weir.v1.GrantState
-	1,  // 12: weir.v1.LedgerService.OpenAccount:input_type -> weir.v1.OpenAccountRequest
-	2,  // 13: weir.v1.LedgerService.Grant:input_type -> weir.v1.GrantRequest
-	3,  // 14: weir.v1.LedgerService.Debit:input_type -> weir.v1.DebitRequest
-	6,  // 15: weir.v1.LedgerService.GetAccount:input_type -> weir.v1.GetAccountRequest
-	7,  // 16: weir.v1.LedgerService.ListEntries:input_type -> weir.v1.ListEntriesRequest
-	5,  // 17: weir.v1.LedgerService.OpenAccount:output_type -> weir.v1.Receipt
-	5,  // 18: weir.v1.LedgerService.Grant:output_type -> weir.v1.Receipt
-	5,  // 19: weir.v1.LedgerService.Debit:output_type -> weir.v1.Receipt
-	12, // 20: weir.v1.LedgerService.GetAccount:output_type -> weir.v1.Account
-	10, // 21: weir.v1.LedgerService.ListEntries:output_type -> weir.v1.ListEntriesResponse
-	17, // [17:22] is the sub-list for method output_type
-	12, // [12:17] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	0,  // 1: weir.v1.Labels.labels:type_name -> weir.v1.Label
+	2,  // 2: weir.v1.UpdateAccountRequest.labels:type_name -> weir.v1.Labels
+	34, // 3: weir.v1.GrantRequest.effective:type_name -> google.protobuf.Timestamp
+	34, // 4: weir.v1.GrantRequest.expires:type_name -> google.protobuf.Timestamp
+	35, // 5: weir.v1.GrantRequest.applies_to:type_name -> weir.v1.Attribute
+	35, // 6: weir.v1.DebitRequest.attributes:type_name -> weir.v1.Attribute
+	35, // 7: weir.v1.AuthorizeRequest.attributes:type_name -> weir.v1.Attribute
+	13, // 8: weir.v1.Receipt.parts:type_name -> weir.v1.Part
+	34, // 9: weir.v1.Receipt.time:type_name -> google.protobuf.Timestamp
+	14, // 10: weir.v1.Receipt.hold:type_name -> weir.v1.HoldState
+	13, // 11: weir.v1.Receipt.had:type_name -> weir.v1.Part
+	18, // 12: weir.v1.Entry.postings:type_name -> weir.v1.Posting
+	34, // 13: weir.v1.Entry.time:type_name -> google.protobuf.Timestamp
+	19, // 14: weir.v1.ListEntriesResponse.entries:type_name -> weir.v1.Entry
+	34, // 15: weir.v1.GrantState.effective:type_name -> google.protobuf.Timestamp
+	34, // 16: weir.v1.GrantState.expires:type_name -> google.protobuf.Timestamp
+	35, // 17: weir.v1.GrantState.applies_to:type_name -> weir.v1.Attribute
+	34, // 18: weir.v1.RecurringGrant.effective:type_name -> google.protobuf.Timestamp
+	34, // 19: weir.v1.RecurringGrant.expires:type_name -> google.protobuf.Timestamp
+	35, // 20: weir.v1.RecurringGrant.applies_to:type_name -> weir.v1.Attribute
+	0,  // 21: weir.v1.Account.labels:type_name -> weir.v1.Label
+	21, // 22: weir.v1.Account.grants:type_name -> weir.v1.GrantState
+	34, // 23: weir.v1.Account.time:type_name -> google.protobuf.Timestamp
+	18, // 24: weir.v1.Account.books:type_name -> weir.v1.Posting
+	22, // 25: weir.v1.Account.recurring:type_name -> weir.v1.RecurringGrant
+	26, // 26: weir.v1.StreamEventsResponse.events:type_name -> weir.v1.Event
+	18, // 27: weir.v1.Event.postings:type_name -> weir.v1.Posting
+	34, // 28: weir.v1.Event.time:type_name -> google.protobuf.Timestamp
+	27, // 29: weir.v1.Event.attributes:type_name -> weir.v1.AccountAttributes
+	0,  // 30: weir.v1.AccountAttributes.labels:type_name -> weir.v1.Label
+	31, // 31: weir.v1.ApplyRequest.operations:type_name -> weir.v1.Operation
+	1,  // 32: weir.v1.Operation.open:type_name -> weir.v1.OpenAccountRequest
+	3,  // 33: weir.v1.Operation.update:type_name -> weir.v1.UpdateAccountRequest
+	4,  // 34: weir.v1.Operation.grant:type_name -> weir.v1.GrantRequest
+	5,  // 35: weir.v1.Operation.void:type_name -> weir.v1.VoidGrantRequest
+	6,  // 36: weir.v1.Operation.debit:type_name -> weir.v1.DebitRequest
+	7,  // 37: weir.v1.Operation.authorize:type_name -> weir.v1.AuthorizeRequest
+	8,  // 38: weir.v1.Operation.extend:type_name -> weir.v1.ExtendRequest
+	9,  // 39: weir.v1.Operation.capture:type_name -> weir.v1.CaptureRequest
+	10, // 40: weir.v1.Operation.release:type_name -> weir.v1.ReleaseRequest
+	11, // 41: weir.v1.Operation.refund:type_name -> weir.v1.RefundRequest
+	12, // 42: weir.v1.Operation.adjust:type_name -> weir.v1.AdjustRequest
+	33, // 43: weir.v1.ApplyResponse.answers:type_name -> weir.v1.Applied
+	15, // 44: weir.v1.Applied.receipt:type_name -> weir.v1.Receipt
+	36, // 45: weir.v1.Applied.fault:type_name -> weir.v1.Fault
+	1,  // 46: weir.v1.LedgerService.OpenAccount:input_type -> weir.v1.OpenAccountRequest
+	3,  // 47: weir.v1.LedgerService.UpdateAccount:input_type -> weir.v1.UpdateAccountRequest
+	4,  // 48: weir.v1.LedgerService.Grant:input_type -> weir.v1.GrantRequest
+	5,  // 49: weir.v1.LedgerService.VoidGrant:input_type -> weir.v1.VoidGrantRequest
+	6,  // 50: weir.v1.LedgerService.Debit:input_type -> weir.v1.DebitRequest
+	7,  // 51: weir.v1.LedgerService.Authorize:input_type -> weir.v1.AuthorizeRequest
+	8,  // 52: weir.v1.LedgerService.Extend:input_type -> weir.v1.ExtendRequest
+	9,  // 53: weir.v1.LedgerService.Capture:input_type -> weir.v1.CaptureRequest
+	10, // 54: weir.v1.LedgerService.Release:input_type -> weir.v1.ReleaseRequest
+	11, // 55: weir.v1.LedgerService.Refund:input_type -> weir.v1.RefundRequest
+	12, // 56: weir.v1.LedgerService.Adjust:input_type -> weir.v1.AdjustRequest
+	30, // 57: weir.v1.LedgerService.Apply:input_type -> weir.v1.ApplyRequest
+	16, // 58: weir.v1.LedgerService.GetAccount:input_type -> weir.v1.GetAccountRequest
+	17, // 59: weir.v1.LedgerService.ListEntries:input_type -> weir.v1.ListEntriesRequest
+	24, // 60: weir.v1.LedgerService.StreamEvents:input_type -> weir.v1.StreamEventsRequest
+	28, // 61: weir.v1.LedgerService.SetCursor:input_type -> weir.v1.SetCursorRequest
+	15, // 62: weir.v1.LedgerService.OpenAccount:output_type -> weir.v1.Receipt
+	15, // 63: weir.v1.LedgerService.UpdateAccount:output_type -> weir.v1.Receipt
+	15, // 64: weir.v1.LedgerService.Grant:output_type -> weir.v1.Receipt
+	15, // 65: weir.v1.LedgerService.VoidGrant:output_type -> weir.v1.Receipt
+	15, // 66: weir.v1.LedgerService.Debit:output_type -> weir.v1.Receipt
+	15, // 67: weir.v1.LedgerService.Authorize:output_type -> weir.v1.Receipt
+	15, // 68: weir.v1.LedgerService.Extend:output_type -> weir.v1.Receipt
+	15, // 69: weir.v1.LedgerService.Capture:output_type -> weir.v1.Receipt
+	15, // 70: weir.v1.LedgerService.Release:output_type -> weir.v1.Receipt
+	15, // 71: weir.v1.LedgerService.Refund:output_type -> weir.v1.Receipt
+	15, // 72: weir.v1.LedgerService.Adjust:output_type -> weir.v1.Receipt
+	32, // 73: weir.v1.LedgerService.Apply:output_type -> weir.v1.ApplyResponse
+	23, // 74: weir.v1.LedgerService.GetAccount:output_type -> weir.v1.Account
+	20, // 75: weir.v1.LedgerService.ListEntries:output_type -> weir.v1.ListEntriesResponse
+	25, // 76: weir.v1.LedgerService.StreamEvents:output_type -> weir.v1.StreamEventsResponse
+	29, // 77: weir.v1.LedgerService.SetCursor:output_type -> weir.v1.SetCursorResponse
+	62, // [62:78] is the sub-list for method output_type
+	46, // [46:62] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_weir_v1_ledger_proto_init() }
@@ -1215,13 +3645,32 @@ func file_weir_v1_ledger_proto_init() {
 	if File_weir_v1_ledger_proto != nil {
 		return
 	}
+	file_weir_v1_access_proto_init()
+	file_weir_v1_ledger_proto_msgTypes[3].OneofWrappers = []any{}
+	file_weir_v1_ledger_proto_msgTypes[31].OneofWrappers = []any{
+		(*Operation_Open)(nil),
+		(*Operation_Update)(nil),
+		(*Operation_Grant)(nil),
+		(*Operation_Void)(nil),
+		(*Operation_Debit)(nil),
+		(*Operation_Authorize)(nil),
+		(*Operation_Extend)(nil),
+		(*Operation_Capture)(nil),
+		(*Operation_Release)(nil),
+		(*Operation_Refund)(nil),
+		(*Operation_Adjust)(nil),
+	}
+	file_weir_v1_ledger_proto_msgTypes[33].OneofWrappers = []any{
+		(*Applied_Receipt)(nil),
+		(*Applied_Fault)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_ledger_proto_rawDesc), len(file_weir_v1_ledger_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,11 +19,22 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	LedgerService_OpenAccount_FullMethodName = "/weir.v1.LedgerService/OpenAccount"
-	LedgerService_Grant_FullMethodName       = "/weir.v1.LedgerService/Grant"
-	LedgerService_Debit_FullMethodName       = "/weir.v1.LedgerService/Debit"
-	LedgerService_GetAccount_FullMethodName  = "/weir.v1.LedgerService/GetAccount"
-	LedgerService_ListEntries_FullMethodName = "/weir.v1.LedgerService/ListEntries"
+	LedgerService_OpenAccount_FullMethodName   = "/weir.v1.LedgerService/OpenAccount"
+	LedgerService_UpdateAccount_FullMethodName = "/weir.v1.LedgerService/UpdateAccount"
+	LedgerService_Grant_FullMethodName         = "/weir.v1.LedgerService/Grant"
+	LedgerService_VoidGrant_FullMethodName     = "/weir.v1.LedgerService/VoidGrant"
+	LedgerService_Debit_FullMethodName         = "/weir.v1.LedgerService/Debit"
+	LedgerService_Authorize_FullMethodName     = "/weir.v1.LedgerService/Authorize"
+	LedgerService_Extend_FullMethodName        = "/weir.v1.LedgerService/Extend"
+	LedgerService_Capture_FullMethodName       = "/weir.v1.LedgerService/Capture"
+	LedgerService_Release_FullMethodName       = "/weir.v1.LedgerService/Release"
+	LedgerService_Refund_FullMethodName        = "/weir.v1.LedgerService/Refund"
+	LedgerService_Adjust_FullMethodName        = "/weir.v1.LedgerService/Adjust"
+	LedgerService_Apply_FullMethodName         = "/weir.v1.LedgerService/Apply"
+	LedgerService_GetAccount_FullMethodName    = "/weir.v1.LedgerService/GetAccount"
+	LedgerService_ListEntries_FullMethodName   = "/weir.v1.LedgerService/ListEntries"
+	LedgerService_StreamEvents_FullMethodName  = "/weir.v1.LedgerService/StreamEvents"
+	LedgerService_SetCursor_FullMethodName     = "/weir.v1.LedgerService/SetCursor"
 )
 
 // LedgerServiceClient is the client API for LedgerService service.
@@ -33,16 +44,40 @@ const (
 // LedgerService keeps accounts of credit. Amounts are micro-credits. Every write is idempotent by its key:
 // a repeated key returns the first receipt, on any node; the same key with other contents is
 // INVALID_ARGUMENT with the word IDEMPOTENCY_CONFLICT. ABORTED with the word UNKNOWN means the outcome is
-// not known: repeat with the same key.
+// not known: repeat with the same key. What the ledger decides against, for the money or the state of a hold,
+// is a receipt whose outcome says so: it is stored under the key, and nothing was taken.
 type LedgerServiceClient interface {
 	OpenAccount(ctx context.Context, in *OpenAccountRequest, opts ...grpc.CallOption) (*Receipt, error)
+	// UpdateAccount changes what is named and leaves the rest.
+	UpdateAccount(ctx context.Context, in *UpdateAccountRequest, opts ...grpc.CallOption) (*Receipt, error)
 	Grant(ctx context.Context, in *GrantRequest, opts ...grpc.CallOption) (*Receipt, error)
+	// VoidGrant takes back what is left of a grant, and ends one that recurs.
+	VoidGrant(ctx context.Context, in *VoidGrantRequest, opts ...grpc.CallOption) (*Receipt, error)
 	Debit(ctx context.Context, in *DebitRequest, opts ...grpc.CallOption) (*Receipt, error)
-	// GetAccount reads linearizably.
+	// Authorize sets credit aside for a time: a hold, whose id is the key of this call.
+	Authorize(ctx context.Context, in *AuthorizeRequest, opts ...grpc.CallOption) (*Receipt, error)
+	Extend(ctx context.Context, in *ExtendRequest, opts ...grpc.CallOption) (*Receipt, error)
+	// Capture charges a hold, once or in parts.
+	Capture(ctx context.Context, in *CaptureRequest, opts ...grpc.CallOption) (*Receipt, error)
+	// Release gives back what is left of a hold. It may come before the Authorize, which is then refused.
+	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*Receipt, error)
+	// Refund gives back what a debit or a hold was charged, to the grants it came from.
+	Refund(ctx context.Context, in *RefundRequest, opts ...grpc.CallOption) (*Receipt, error)
+	// Adjust corrects a balance by hand, with a reason.
+	Adjust(ctx context.Context, in *AdjustRequest, opts ...grpc.CallOption) (*Receipt, error)
+	// Apply carries out the writes above, many at once: each as a call of its own would be, and answered as soon as it is known,
+	// so in any order. A caller that hangs up gets the answers to all that it sent. Without an answer the outcome is not known.
+	Apply(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ApplyRequest, ApplyResponse], error)
+	// GetAccount reads linearizably unless it is asked for less.
 	GetAccount(ctx context.Context, in *GetAccountRequest, opts ...grpc.CallOption) (*Account, error)
-	// ListEntries lists the movements of an account, oldest first, linearizably. The ledger keeps the newest only:
-	// if the first one's seq is not after + 1, those between are gone.
+	// ListEntries lists the movements of an account in pages, oldest or newest first.
 	ListEntries(ctx context.Context, in *ListEntriesRequest, opts ...grpc.CallOption) (*ListEntriesResponse, error)
+	// StreamEvents sends every change of the ledger in its order, at least once, and goes on with those to come. What is no
+	// longer kept is OUT_OF_RANGE with the word GONE, and the metadata "oldest" names the first one that is. A consumer that
+	// reads too slowly is ended with RESOURCE_EXHAUSTED and the word SLOW; it goes on from where it was.
+	StreamEvents(ctx context.Context, in *StreamEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamEventsResponse], error)
+	// SetCursor notes how far a consumer is. What no cursor has passed is kept as long as there is room.
+	SetCursor(ctx context.Context, in *SetCursorRequest, opts ...grpc.CallOption) (*SetCursorResponse, error)
 }
 
 type ledgerServiceClient struct {
@@ -63,10 +98,30 @@ func (c *ledgerServiceClient) OpenAccount(ctx context.Context, in *OpenAccountRe
 	return out, nil
 }
 
+func (c *ledgerServiceClient) UpdateAccount(ctx context.Context, in *UpdateAccountRequest, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, LedgerService_UpdateAccount_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *ledgerServiceClient) Grant(ctx context.Context, in *GrantRequest, opts ...grpc.CallOption) (*Receipt, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Receipt)
 	err := c.cc.Invoke(ctx, LedgerService_Grant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ledgerServiceClient) VoidGrant(ctx context.Context, in *VoidGrantRequest, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, LedgerService_VoidGrant_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +137,79 @@ func (c *ledgerServiceClient) Debit(ctx context.Context, in *DebitRequest, opts 
 	}
 	return out, nil
 }
+
+func (c *ledgerServiceClient) Authorize(ctx context.Context, in *AuthorizeRequest, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, LedgerService_Authorize_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ledgerServiceClient) Extend(ctx context.Context, in *ExtendRequest, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, LedgerService_Extend_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ledgerServiceClient) Capture(ctx context.Context, in *CaptureRequest, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, LedgerService_Capture_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ledgerServiceClient) Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, LedgerService_Release_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ledgerServiceClient) Refund(ctx context.Context, in *RefundRequest, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, LedgerService_Refund_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ledgerServiceClient) Adjust(ctx context.Context, in *AdjustRequest, opts ...grpc.CallOption) (*Receipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Receipt)
+	err := c.cc.Invoke(ctx, LedgerService_Adjust_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ledgerServiceClient) Apply(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ApplyRequest, ApplyResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &LedgerService_ServiceDesc.Streams[0], LedgerService_Apply_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ApplyRequest, ApplyResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type LedgerService_ApplyClient = grpc.BidiStreamingClient[ApplyRequest, ApplyResponse]
 
 func (c *ledgerServiceClient) GetAccount(ctx context.Context, in *GetAccountRequest, opts ...grpc.CallOption) (*Account, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -103,6 +231,35 @@ func (c *ledgerServiceClient) ListEntries(ctx context.Context, in *ListEntriesRe
 	return out, nil
 }
 
+func (c *ledgerServiceClient) StreamEvents(ctx context.Context, in *StreamEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamEventsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &LedgerService_ServiceDesc.Streams[1], LedgerService_StreamEvents_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StreamEventsRequest, StreamEventsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type LedgerService_StreamEventsClient = grpc.ServerStreamingClient[StreamEventsResponse]
+
+func (c *ledgerServiceClient) SetCursor(ctx context.Context, in *SetCursorRequest, opts ...grpc.CallOption) (*SetCursorResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetCursorResponse)
+	err := c.cc.Invoke(ctx, LedgerService_SetCursor_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // LedgerServiceServer is the server API for LedgerService service.
 // All implementations must embed UnimplementedLedgerServiceServer
 // for forward compatibility.
@@ -110,16 +267,40 @@ func (c *ledgerServiceClient) ListEntries(ctx context.Context, in *ListEntriesRe
 // LedgerService keeps accounts of credit. Amounts are micro-credits. Every write is idempotent by its key:
 // a repeated key returns the first receipt, on any node; the same key with other contents is
 // INVALID_ARGUMENT with the word IDEMPOTENCY_CONFLICT. ABORTED with the word UNKNOWN means the outcome is
-// not known: repeat with the same key.
+// not known: repeat with the same key. What the ledger decides against, for the money or the state of a hold,
+// is a receipt whose outcome says so: it is stored under the key, and nothing was taken.
 type LedgerServiceServer interface {
 	OpenAccount(context.Context, *OpenAccountRequest) (*Receipt, error)
+	// UpdateAccount changes what is named and leaves the rest.
+	UpdateAccount(context.Context, *UpdateAccountRequest) (*Receipt, error)
 	Grant(context.Context, *GrantRequest) (*Receipt, error)
+	// VoidGrant takes back what is left of a grant, and ends one that recurs.
+	VoidGrant(context.Context, *VoidGrantRequest) (*Receipt, error)
 	Debit(context.Context, *DebitRequest) (*Receipt, error)
-	// GetAccount reads linearizably.
+	// Authorize sets credit aside for a time: a hold, whose id is the key of this call.
+	Authorize(context.Context, *AuthorizeRequest) (*Receipt, error)
+	Extend(context.Context, *ExtendRequest) (*Receipt, error)
+	// Capture charges a hold, once or in parts.
+	Capture(context.Context, *CaptureRequest) (*Receipt, error)
+	// Release gives back what is left of a hold. It may come before the Authorize, which is then refused.
+	Release(context.Context, *ReleaseRequest) (*Receipt, error)
+	// Refund gives back what a debit or a hold was charged, to the grants it came from.
+	Refund(context.Context, *RefundRequest) (*Receipt, error)
+	// Adjust corrects a balance by hand, with a reason.
+	Adjust(context.Context, *AdjustRequest) (*Receipt, error)
+	// Apply carries out the writes above, many at once: each as a call of its own would be, and answered as soon as it is known,
+	// so in any order. A caller that hangs up gets the answers to all that it sent. Without an answer the outcome is not known.
+	Apply(grpc.BidiStreamingServer[ApplyRequest, ApplyResponse]) error
+	// GetAccount reads linearizably unless it is asked for less.
 	GetAccount(context.Context, *GetAccountRequest) (*Account, error)
-	// ListEntries lists the movements of an account, oldest first, linearizably. The ledger keeps the newest only:
-	// if the first one's seq is not after + 1, those between are gone.
+	// ListEntries lists the movements of an account in pages, oldest or newest first.
 	ListEntries(context.Context, *ListEntriesRequest) (*ListEntriesResponse, error)
+	// StreamEvents sends every change of the ledger in its order, at least once, and goes on with those to come. What is no
+	// longer kept is OUT_OF_RANGE with the word GONE, and the metadata "oldest" names the first one that is. A consumer that
+	// reads too slowly is ended with RESOURCE_EXHAUSTED and the word SLOW; it goes on from where it was.
+	StreamEvents(*StreamEventsRequest, grpc.ServerStreamingServer[StreamEventsResponse]) error
+	// SetCursor notes how far a consumer is. What no cursor has passed is kept as long as there is room.
+	SetCursor(context.Context, *SetCursorRequest) (*SetCursorResponse, error)
 	mustEmbedUnimplementedLedgerServiceServer()
 }
 
@@ -133,17 +314,50 @@ type UnimplementedLedgerServiceServer struct{}
 func (UnimplementedLedgerServiceServer) OpenAccount(context.Context, *OpenAccountRequest) (*Receipt, error) {
 	return nil, status.Error(codes.Unimplemented, "method OpenAccount not implemented")
 }
+func (UnimplementedLedgerServiceServer) UpdateAccount(context.Context, *UpdateAccountRequest) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateAccount not implemented")
+}
 func (UnimplementedLedgerServiceServer) Grant(context.Context, *GrantRequest) (*Receipt, error) {
 	return nil, status.Error(codes.Unimplemented, "method Grant not implemented")
 }
+func (UnimplementedLedgerServiceServer) VoidGrant(context.Context, *VoidGrantRequest) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method VoidGrant not implemented")
+}
 func (UnimplementedLedgerServiceServer) Debit(context.Context, *DebitRequest) (*Receipt, error) {
 	return nil, status.Error(codes.Unimplemented, "method Debit not implemented")
+}
+func (UnimplementedLedgerServiceServer) Authorize(context.Context, *AuthorizeRequest) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method Authorize not implemented")
+}
+func (UnimplementedLedgerServiceServer) Extend(context.Context, *ExtendRequest) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method Extend not implemented")
+}
+func (UnimplementedLedgerServiceServer) Capture(context.Context, *CaptureRequest) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method Capture not implemented")
+}
+func (UnimplementedLedgerServiceServer) Release(context.Context, *ReleaseRequest) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
+}
+func (UnimplementedLedgerServiceServer) Refund(context.Context, *RefundRequest) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method Refund not implemented")
+}
+func (UnimplementedLedgerServiceServer) Adjust(context.Context, *AdjustRequest) (*Receipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method Adjust not implemented")
+}
+func (UnimplementedLedgerServiceServer) Apply(grpc.BidiStreamingServer[ApplyRequest, ApplyResponse]) error {
+	return status.Error(codes.Unimplemented, "method Apply not implemented")
 }
 func (UnimplementedLedgerServiceServer) GetAccount(context.Context, *GetAccountRequest) (*Account, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetAccount not implemented")
 }
 func (UnimplementedLedgerServiceServer) ListEntries(context.Context, *ListEntriesRequest) (*ListEntriesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListEntries not implemented")
+}
+func (UnimplementedLedgerServiceServer) StreamEvents(*StreamEventsRequest, grpc.ServerStreamingServer[StreamEventsResponse]) error {
+	return status.Error(codes.Unimplemented, "method StreamEvents not implemented")
+}
+func (UnimplementedLedgerServiceServer) SetCursor(context.Context, *SetCursorRequest) (*SetCursorResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetCursor not implemented")
 }
 func (UnimplementedLedgerServiceServer) mustEmbedUnimplementedLedgerServiceServer() {}
 func (UnimplementedLedgerServiceServer) testEmbeddedByValue()                       {}
@@ -184,6 +398,24 @@ func _LedgerService_OpenAccount_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _LedgerService_UpdateAccount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateAccountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LedgerServiceServer).UpdateAccount(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LedgerService_UpdateAccount_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LedgerServiceServer).UpdateAccount(ctx, req.(*UpdateAccountRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _LedgerService_Grant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GrantRequest)
 	if err := dec(in); err != nil {
@@ -198,6 +430,24 @@ func _LedgerService_Grant_Handler(srv interface{}, ctx context.Context, dec func
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(LedgerServiceServer).Grant(ctx, req.(*GrantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LedgerService_VoidGrant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VoidGrantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LedgerServiceServer).VoidGrant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LedgerService_VoidGrant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LedgerServiceServer).VoidGrant(ctx, req.(*VoidGrantRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -219,6 +469,121 @@ func _LedgerService_Debit_Handler(srv interface{}, ctx context.Context, dec func
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _LedgerService_Authorize_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AuthorizeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LedgerServiceServer).Authorize(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LedgerService_Authorize_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LedgerServiceServer).Authorize(ctx, req.(*AuthorizeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LedgerService_Extend_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExtendRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LedgerServiceServer).Extend(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LedgerService_Extend_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LedgerServiceServer).Extend(ctx, req.(*ExtendRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LedgerService_Capture_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CaptureRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LedgerServiceServer).Capture(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LedgerService_Capture_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LedgerServiceServer).Capture(ctx, req.(*CaptureRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LedgerService_Release_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReleaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LedgerServiceServer).Release(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LedgerService_Release_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LedgerServiceServer).Release(ctx, req.(*ReleaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LedgerService_Refund_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RefundRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LedgerServiceServer).Refund(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LedgerService_Refund_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LedgerServiceServer).Refund(ctx, req.(*RefundRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LedgerService_Adjust_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AdjustRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LedgerServiceServer).Adjust(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LedgerService_Adjust_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LedgerServiceServer).Adjust(ctx, req.(*AdjustRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LedgerService_Apply_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(LedgerServiceServer).Apply(&grpc.GenericServerStream[ApplyRequest, ApplyResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type LedgerService_ApplyServer = grpc.BidiStreamingServer[ApplyRequest, ApplyResponse]
 
 func _LedgerService_GetAccount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetAccountRequest)
@@ -256,6 +621,35 @@ func _LedgerService_ListEntries_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _LedgerService_StreamEvents_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(StreamEventsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(LedgerServiceServer).StreamEvents(m, &grpc.GenericServerStream[StreamEventsRequest, StreamEventsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type LedgerService_StreamEventsServer = grpc.ServerStreamingServer[StreamEventsResponse]
+
+func _LedgerService_SetCursor_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetCursorRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LedgerServiceServer).SetCursor(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LedgerService_SetCursor_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LedgerServiceServer).SetCursor(ctx, req.(*SetCursorRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // LedgerService_ServiceDesc is the grpc.ServiceDesc for LedgerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -268,12 +662,44 @@ var LedgerService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _LedgerService_OpenAccount_Handler,
 		},
 		{
+			MethodName: "UpdateAccount",
+			Handler:    _LedgerService_UpdateAccount_Handler,
+		},
+		{
 			MethodName: "Grant",
 			Handler:    _LedgerService_Grant_Handler,
 		},
 		{
+			MethodName: "VoidGrant",
+			Handler:    _LedgerService_VoidGrant_Handler,
+		},
+		{
 			MethodName: "Debit",
 			Handler:    _LedgerService_Debit_Handler,
+		},
+		{
+			MethodName: "Authorize",
+			Handler:    _LedgerService_Authorize_Handler,
+		},
+		{
+			MethodName: "Extend",
+			Handler:    _LedgerService_Extend_Handler,
+		},
+		{
+			MethodName: "Capture",
+			Handler:    _LedgerService_Capture_Handler,
+		},
+		{
+			MethodName: "Release",
+			Handler:    _LedgerService_Release_Handler,
+		},
+		{
+			MethodName: "Refund",
+			Handler:    _LedgerService_Refund_Handler,
+		},
+		{
+			MethodName: "Adjust",
+			Handler:    _LedgerService_Adjust_Handler,
 		},
 		{
 			MethodName: "GetAccount",
@@ -283,7 +709,23 @@ var LedgerService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "ListEntries",
 			Handler:    _LedgerService_ListEntries_Handler,
 		},
+		{
+			MethodName: "SetCursor",
+			Handler:    _LedgerService_SetCursor_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Apply",
+			Handler:       _LedgerService_Apply_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "StreamEvents",
+			Handler:       _LedgerService_StreamEvents_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "weir/v1/ledger.proto",
 }

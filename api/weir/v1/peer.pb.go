@@ -169,6 +169,142 @@ func (x *ProposeResponse) GetReply() []byte {
 	return nil
 }
 
+type QueryRequest struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Machine        string                 `protobuf:"bytes,1,opt,name=machine,proto3" json:"machine,omitempty"`
+	Query          []byte                 `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
+	MaxStalenessNs int64                  `protobuf:"varint,3,opt,name=max_staleness_ns,json=maxStalenessNs,proto3" json:"max_staleness_ns,omitempty"` // of the state that answers; zero, as min_index: it must be the newest
+	MinIndex       uint64                 `protobuf:"varint,4,opt,name=min_index,json=minIndex,proto3" json:"min_index,omitempty"`                     // of the log, that the state has at least
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *QueryRequest) Reset() {
+	*x = QueryRequest{}
+	mi := &file_weir_v1_peer_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryRequest) ProtoMessage() {}
+
+func (x *QueryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
+func (*QueryRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *QueryRequest) GetMachine() string {
+	if x != nil {
+		return x.Machine
+	}
+	return ""
+}
+
+func (x *QueryRequest) GetQuery() []byte {
+	if x != nil {
+		return x.Query
+	}
+	return nil
+}
+
+func (x *QueryRequest) GetMaxStalenessNs() int64 {
+	if x != nil {
+		return x.MaxStalenessNs
+	}
+	return 0
+}
+
+func (x *QueryRequest) GetMinIndex() uint64 {
+	if x != nil {
+		return x.MinIndex
+	}
+	return 0
+}
+
+type QueryResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reply         []byte                 `protobuf:"bytes,1,opt,name=reply,proto3" json:"reply,omitempty"`
+	Index         uint64                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"` // of the entry that the state has at least, its term and its time
+	Term          uint64                 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
+	WallNs        int64                  `protobuf:"varint,4,opt,name=wall_ns,json=wallNs,proto3" json:"wall_ns,omitempty"` // since 1970; zero: there is none yet
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryResponse) Reset() {
+	*x = QueryResponse{}
+	mi := &file_weir_v1_peer_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryResponse) ProtoMessage() {}
+
+func (x *QueryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryResponse.ProtoReflect.Descriptor instead.
+func (*QueryResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *QueryResponse) GetReply() []byte {
+	if x != nil {
+		return x.Reply
+	}
+	return nil
+}
+
+func (x *QueryResponse) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *QueryResponse) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *QueryResponse) GetWallNs() int64 {
+	if x != nil {
+		return x.WallNs
+	}
+	return 0
+}
+
 type PullRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`                                      // what the caller has
@@ -180,7 +316,7 @@ type PullRequest struct {
 
 func (x *PullRequest) Reset() {
 	*x = PullRequest{}
-	mi := &file_weir_v1_peer_proto_msgTypes[3]
+	mi := &file_weir_v1_peer_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -192,7 +328,7 @@ func (x *PullRequest) String() string {
 func (*PullRequest) ProtoMessage() {}
 
 func (x *PullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[3]
+	mi := &file_weir_v1_peer_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -205,7 +341,7 @@ func (x *PullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
 func (*PullRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{3}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PullRequest) GetEpoch() uint64 {
@@ -239,7 +375,7 @@ type PullResponse struct {
 
 func (x *PullResponse) Reset() {
 	*x = PullResponse{}
-	mi := &file_weir_v1_peer_proto_msgTypes[4]
+	mi := &file_weir_v1_peer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -251,7 +387,7 @@ func (x *PullResponse) String() string {
 func (*PullResponse) ProtoMessage() {}
 
 func (x *PullResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[4]
+	mi := &file_weir_v1_peer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -264,7 +400,7 @@ func (x *PullResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullResponse.ProtoReflect.Descriptor instead.
 func (*PullResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{4}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PullResponse) GetView() []byte {
@@ -291,13 +427,17 @@ type RenewRequest struct {
 	Released      bool                   `protobuf:"varint,6,opt,name=released,proto3" json:"released,omitempty"`                       // it decides nothing any more, for good
 	Ready         []uint32               `protobuf:"varint,7,rep,packed,name=ready,proto3" json:"ready,omitempty"`                      // partitions, by this epoch, that their next member has whole
 	DurationMs    uint32                 `protobuf:"varint,8,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"` // for so long it goes by a lease
+	MarginMs      uint32                 `protobuf:"varint,9,opt,name=margin_ms,json=marginMs,proto3" json:"margin_ms,omitempty"`       // and so much longer must it be taken to
+	Heard         uint64                 `protobuf:"varint,10,opt,name=heard,proto3" json:"heard,omitempty"`                            // answers that its process has had, and one more; zero: it does not count them
+	Unreached     []string               `protobuf:"bytes,11,rep,name=unreached,proto3" json:"unreached,omitempty"`                     // members that it watches and does not reach
+	Behind        []string               `protobuf:"bytes,12,rep,name=behind,proto3" json:"behind,omitempty"`                           // its deputies that have not acknowledged for too long
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_weir_v1_peer_proto_msgTypes[5]
+	mi := &file_weir_v1_peer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -309,7 +449,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[5]
+	mi := &file_weir_v1_peer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -322,7 +462,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{5}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RenewRequest) GetName() string {
@@ -381,6 +521,34 @@ func (x *RenewRequest) GetDurationMs() uint32 {
 	return 0
 }
 
+func (x *RenewRequest) GetMarginMs() uint32 {
+	if x != nil {
+		return x.MarginMs
+	}
+	return 0
+}
+
+func (x *RenewRequest) GetHeard() uint64 {
+	if x != nil {
+		return x.Heard
+	}
+	return 0
+}
+
+func (x *RenewRequest) GetUnreached() []string {
+	if x != nil {
+		return x.Unreached
+	}
+	return nil
+}
+
+func (x *RenewRequest) GetBehind() []string {
+	if x != nil {
+		return x.Behind
+	}
+	return nil
+}
+
 type RenewResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Level         uint64                 `protobuf:"varint,1,opt,name=level,proto3" json:"level,omitempty"`       // the lease is for what the caller is home of since this epoch or before; zero: no lease
@@ -391,7 +559,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_weir_v1_peer_proto_msgTypes[6]
+	mi := &file_weir_v1_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +571,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[6]
+	mi := &file_weir_v1_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +584,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{6}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RenewResponse) GetLevel() uint64 {
@@ -443,7 +611,7 @@ type ConfirmRequest struct {
 
 func (x *ConfirmRequest) Reset() {
 	*x = ConfirmRequest{}
-	mi := &file_weir_v1_peer_proto_msgTypes[7]
+	mi := &file_weir_v1_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -455,7 +623,7 @@ func (x *ConfirmRequest) String() string {
 func (*ConfirmRequest) ProtoMessage() {}
 
 func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[7]
+	mi := &file_weir_v1_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,7 +636,7 @@ func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{7}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ConfirmRequest) GetTerm() uint64 {
@@ -494,7 +662,7 @@ type ConfirmResponse struct {
 
 func (x *ConfirmResponse) Reset() {
 	*x = ConfirmResponse{}
-	mi := &file_weir_v1_peer_proto_msgTypes[8]
+	mi := &file_weir_v1_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +674,7 @@ func (x *ConfirmResponse) String() string {
 func (*ConfirmResponse) ProtoMessage() {}
 
 func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[8]
+	mi := &file_weir_v1_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +687,7 @@ func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{8}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ConfirmResponse) GetSame() bool {
@@ -538,7 +706,7 @@ type AdoptRequest struct {
 
 func (x *AdoptRequest) Reset() {
 	*x = AdoptRequest{}
-	mi := &file_weir_v1_peer_proto_msgTypes[9]
+	mi := &file_weir_v1_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -550,7 +718,7 @@ func (x *AdoptRequest) String() string {
 func (*AdoptRequest) ProtoMessage() {}
 
 func (x *AdoptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[9]
+	mi := &file_weir_v1_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -563,7 +731,7 @@ func (x *AdoptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptRequest.ProtoReflect.Descriptor instead.
 func (*AdoptRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{9}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AdoptRequest) GetView() []byte {
@@ -582,7 +750,7 @@ type AdoptResponse struct {
 
 func (x *AdoptResponse) Reset() {
 	*x = AdoptResponse{}
-	mi := &file_weir_v1_peer_proto_msgTypes[10]
+	mi := &file_weir_v1_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -594,7 +762,7 @@ func (x *AdoptResponse) String() string {
 func (*AdoptResponse) ProtoMessage() {}
 
 func (x *AdoptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[10]
+	mi := &file_weir_v1_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -607,7 +775,7 @@ func (x *AdoptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptResponse.ProtoReflect.Descriptor instead.
 func (*AdoptResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{10}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AdoptResponse) GetEpoch() uint64 {
@@ -629,7 +797,7 @@ type ShipRequest struct {
 
 func (x *ShipRequest) Reset() {
 	*x = ShipRequest{}
-	mi := &file_weir_v1_peer_proto_msgTypes[11]
+	mi := &file_weir_v1_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +809,7 @@ func (x *ShipRequest) String() string {
 func (*ShipRequest) ProtoMessage() {}
 
 func (x *ShipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[11]
+	mi := &file_weir_v1_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +822,7 @@ func (x *ShipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShipRequest.ProtoReflect.Descriptor instead.
 func (*ShipRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{11}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ShipRequest) GetName() string {
@@ -695,13 +863,14 @@ type Parcel struct {
 	Whole         bool                   `protobuf:"varint,5,opt,name=whole,proto3" json:"whole,omitempty"`   // with it everything was sent
 	Last          bool                   `protobuf:"varint,6,opt,name=last,proto3" json:"last,omitempty"`     // nothing follows in this tenure: the sender decides for the partition no more
 	State         []byte                 `protobuf:"bytes,7,opt,name=state,proto3" json:"state,omitempty"`
+	Merged        []uint64               `protobuf:"fixed64,8,rep,packed,name=merged,proto3" json:"merged,omitempty"` // reports of deputies that are in what there is by now
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Parcel) Reset() {
 	*x = Parcel{}
-	mi := &file_weir_v1_peer_proto_msgTypes[12]
+	mi := &file_weir_v1_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -713,7 +882,7 @@ func (x *Parcel) String() string {
 func (*Parcel) ProtoMessage() {}
 
 func (x *Parcel) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[12]
+	mi := &file_weir_v1_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -726,7 +895,7 @@ func (x *Parcel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parcel.ProtoReflect.Descriptor instead.
 func (*Parcel) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{12}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Parcel) GetPartition() uint32 {
@@ -778,6 +947,13 @@ func (x *Parcel) GetState() []byte {
 	return nil
 }
 
+func (x *Parcel) GetMerged() []uint64 {
+	if x != nil {
+		return x.Merged
+	}
+	return nil
+}
+
 type ShipResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Again         []uint32               `protobuf:"varint,1,rep,packed,name=again,proto3" json:"again,omitempty"`     // partitions of which earlier parcels are missing: all must be sent anew
@@ -788,7 +964,7 @@ type ShipResponse struct {
 
 func (x *ShipResponse) Reset() {
 	*x = ShipResponse{}
-	mi := &file_weir_v1_peer_proto_msgTypes[13]
+	mi := &file_weir_v1_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -800,7 +976,7 @@ func (x *ShipResponse) String() string {
 func (*ShipResponse) ProtoMessage() {}
 
 func (x *ShipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[13]
+	mi := &file_weir_v1_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -813,7 +989,7 @@ func (x *ShipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShipResponse.ProtoReflect.Descriptor instead.
 func (*ShipResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{13}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ShipResponse) GetAgain() []uint32 {
@@ -834,13 +1010,14 @@ type DeputizeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Check         *CheckRequest          `protobuf:"bytes,1,opt,name=check,proto3" json:"check,omitempty"`
 	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Origin        uint64                 `protobuf:"varint,3,opt,name=origin,proto3" json:"origin,omitempty"` // as in StreamedCheck
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeputizeRequest) Reset() {
 	*x = DeputizeRequest{}
-	mi := &file_weir_v1_peer_proto_msgTypes[14]
+	mi := &file_weir_v1_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -852,7 +1029,7 @@ func (x *DeputizeRequest) String() string {
 func (*DeputizeRequest) ProtoMessage() {}
 
 func (x *DeputizeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[14]
+	mi := &file_weir_v1_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -865,7 +1042,7 @@ func (x *DeputizeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeputizeRequest.ProtoReflect.Descriptor instead.
 func (*DeputizeRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{14}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeputizeRequest) GetCheck() *CheckRequest {
@@ -882,6 +1059,93 @@ func (x *DeputizeRequest) GetEpoch() uint64 {
 	return 0
 }
 
+func (x *DeputizeRequest) GetOrigin() uint64 {
+	if x != nil {
+		return x.Origin
+	}
+	return 0
+}
+
+type CancelRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Origins       []uint64               `protobuf:"fixed64,1,rep,packed,name=origins,proto3" json:"origins,omitempty"` // at most 1,000
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelRequest) Reset() {
+	*x = CancelRequest{}
+	mi := &file_weir_v1_peer_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelRequest) ProtoMessage() {}
+
+func (x *CancelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
+func (*CancelRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *CancelRequest) GetOrigins() []uint64 {
+	if x != nil {
+		return x.Origins
+	}
+	return nil
+}
+
+type CancelResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelResponse) Reset() {
+	*x = CancelResponse{}
+	mi := &file_weir_v1_peer_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelResponse) ProtoMessage() {}
+
+func (x *CancelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
+func (*CancelResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{18}
+}
+
 type DeputizeResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Decision      *Decision              `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
@@ -891,7 +1155,7 @@ type DeputizeResponse struct {
 
 func (x *DeputizeResponse) Reset() {
 	*x = DeputizeResponse{}
-	mi := &file_weir_v1_peer_proto_msgTypes[15]
+	mi := &file_weir_v1_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +1167,7 @@ func (x *DeputizeResponse) String() string {
 func (*DeputizeResponse) ProtoMessage() {}
 
 func (x *DeputizeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[15]
+	mi := &file_weir_v1_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,7 +1180,7 @@ func (x *DeputizeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeputizeResponse.ProtoReflect.Descriptor instead.
 func (*DeputizeResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{15}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DeputizeResponse) GetDecision() *Decision {
@@ -932,13 +1196,17 @@ type ReportRequest struct {
 	Source        uint64                 `protobuf:"varint,2,opt,name=source,proto3" json:"source,omitempty"` // names the report: its parts have the same
 	Debits        []byte                 `protobuf:"bytes,3,opt,name=debits,proto3" json:"debits,omitempty"`
 	Epoch         uint64                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Last          bool                   `protobuf:"varint,5,opt,name=last,proto3" json:"last,omitempty"`                // no part follows
+	Kept          uint64                 `protobuf:"varint,6,opt,name=kept,proto3" json:"kept,omitempty"`                // the tenure that a disk kept it of, for a home that began without a copy; zero: it is what a deputy took
+	Records       []byte                 `protobuf:"bytes,7,opt,name=records,proto3" json:"records,omitempty"`           // beside what a disk kept of buckets
+	AgeMs         uint64                 `protobuf:"varint,8,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"` // of the records
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_weir_v1_peer_proto_msgTypes[16]
+	mi := &file_weir_v1_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -950,7 +1218,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[16]
+	mi := &file_weir_v1_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -963,7 +1231,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{16}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReportRequest) GetPartition() uint32 {
@@ -994,6 +1262,34 @@ func (x *ReportRequest) GetEpoch() uint64 {
 	return 0
 }
 
+func (x *ReportRequest) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
+func (x *ReportRequest) GetKept() uint64 {
+	if x != nil {
+		return x.Kept
+	}
+	return 0
+}
+
+func (x *ReportRequest) GetRecords() []byte {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *ReportRequest) GetAgeMs() uint64 {
+	if x != nil {
+		return x.AgeMs
+	}
+	return 0
+}
+
 type ReportResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1002,7 +1298,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_weir_v1_peer_proto_msgTypes[17]
+	mi := &file_weir_v1_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1014,7 +1310,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[17]
+	mi := &file_weir_v1_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1027,7 +1323,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{17}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{21}
 }
 
 type RemoveRequest struct {
@@ -1039,7 +1335,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_weir_v1_peer_proto_msgTypes[18]
+	mi := &file_weir_v1_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1051,7 +1347,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[18]
+	mi := &file_weir_v1_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1064,7 +1360,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{18}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RemoveRequest) GetName() string {
@@ -1082,7 +1378,7 @@ type RemoveResponse struct {
 
 func (x *RemoveResponse) Reset() {
 	*x = RemoveResponse{}
-	mi := &file_weir_v1_peer_proto_msgTypes[19]
+	mi := &file_weir_v1_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1094,7 +1390,7 @@ func (x *RemoveResponse) String() string {
 func (*RemoveResponse) ProtoMessage() {}
 
 func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[19]
+	mi := &file_weir_v1_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1107,7 +1403,7 @@ func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
 func (*RemoveResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{19}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{23}
 }
 
 type PingRequest struct {
@@ -1118,7 +1414,7 @@ type PingRequest struct {
 
 func (x *PingRequest) Reset() {
 	*x = PingRequest{}
-	mi := &file_weir_v1_peer_proto_msgTypes[20]
+	mi := &file_weir_v1_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1130,7 +1426,7 @@ func (x *PingRequest) String() string {
 func (*PingRequest) ProtoMessage() {}
 
 func (x *PingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[20]
+	mi := &file_weir_v1_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1143,7 +1439,7 @@ func (x *PingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingRequest.ProtoReflect.Descriptor instead.
 func (*PingRequest) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{20}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{24}
 }
 
 type PingResponse struct {
@@ -1154,7 +1450,7 @@ type PingResponse struct {
 
 func (x *PingResponse) Reset() {
 	*x = PingResponse{}
-	mi := &file_weir_v1_peer_proto_msgTypes[21]
+	mi := &file_weir_v1_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1166,7 +1462,7 @@ func (x *PingResponse) String() string {
 func (*PingResponse) ProtoMessage() {}
 
 func (x *PingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weir_v1_peer_proto_msgTypes[21]
+	mi := &file_weir_v1_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1179,7 +1475,159 @@ func (x *PingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingResponse.ProtoReflect.Descriptor instead.
 func (*PingResponse) Descriptor() ([]byte, []int) {
-	return file_weir_v1_peer_proto_rawDescGZIP(), []int{21}
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{25}
+}
+
+type ReadJournalRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	After         uint64                 `protobuf:"varint,1,opt,name=after,proto3" json:"after,omitempty"`                 // seq
+	Records       uint32                 `protobuf:"varint,2,opt,name=records,proto3" json:"records,omitempty"`             // at most; zero: only how far the journal is
+	Bytes         uint32                 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`                 // of records, at most, but for the first
+	WaitMs        uint32                 `protobuf:"varint,4,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"` // for the first one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadJournalRequest) Reset() {
+	*x = ReadJournalRequest{}
+	mi := &file_weir_v1_peer_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadJournalRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadJournalRequest) ProtoMessage() {}
+
+func (x *ReadJournalRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadJournalRequest.ProtoReflect.Descriptor instead.
+func (*ReadJournalRequest) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ReadJournalRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *ReadJournalRequest) GetRecords() uint32 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *ReadJournalRequest) GetBytes() uint32 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *ReadJournalRequest) GetWaitMs() uint32 {
+	if x != nil {
+		return x.WaitMs
+	}
+	return 0
+}
+
+type ReadJournalResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Records       [][]byte               `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"` // of the seqs after the one asked for, without a gap
+	Oldest        uint64                 `protobuf:"varint,2,opt,name=oldest,proto3" json:"oldest,omitempty"`  // that it has; zero: none
+	Newest        uint64                 `protobuf:"varint,3,opt,name=newest,proto3" json:"newest,omitempty"`
+	Missing       uint64                 `protobuf:"varint,4,opt,name=missing,proto3" json:"missing,omitempty"` // the seq that was asked for, if it is not there
+	Gap           bool                   `protobuf:"varint,5,opt,name=gap,proto3" json:"gap,omitempty"`         // and it may yet be there, or elsewhere
+	Next          uint64                 `protobuf:"varint,6,opt,name=next,proto3" json:"next,omitempty"`       // the oldest one after it that is there; zero: none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadJournalResponse) Reset() {
+	*x = ReadJournalResponse{}
+	mi := &file_weir_v1_peer_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadJournalResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadJournalResponse) ProtoMessage() {}
+
+func (x *ReadJournalResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_weir_v1_peer_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadJournalResponse.ProtoReflect.Descriptor instead.
+func (*ReadJournalResponse) Descriptor() ([]byte, []int) {
+	return file_weir_v1_peer_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ReadJournalResponse) GetRecords() [][]byte {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *ReadJournalResponse) GetOldest() uint64 {
+	if x != nil {
+		return x.Oldest
+	}
+	return 0
+}
+
+func (x *ReadJournalResponse) GetNewest() uint64 {
+	if x != nil {
+		return x.Newest
+	}
+	return 0
+}
+
+func (x *ReadJournalResponse) GetMissing() uint64 {
+	if x != nil {
+		return x.Missing
+	}
+	return 0
+}
+
+func (x *ReadJournalResponse) GetGap() bool {
+	if x != nil {
+		return x.Gap
+	}
+	return false
+}
+
+func (x *ReadJournalResponse) GetNext() uint64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
 }
 
 var File_weir_v1_peer_proto protoreflect.FileDescriptor
@@ -1194,14 +1642,24 @@ const file_weir_v1_peer_proto_rawDesc = "" +
 	"\amachine\x18\x01 \x01(\tR\amachine\x12\x18\n" +
 	"\acommand\x18\x02 \x01(\fR\acommand\"'\n" +
 	"\x0fProposeResponse\x12\x14\n" +
-	"\x05reply\x18\x01 \x01(\fR\x05reply\"f\n" +
+	"\x05reply\x18\x01 \x01(\fR\x05reply\"\x85\x01\n" +
+	"\fQueryRequest\x12\x18\n" +
+	"\amachine\x18\x01 \x01(\tR\amachine\x12\x14\n" +
+	"\x05query\x18\x02 \x01(\fR\x05query\x12(\n" +
+	"\x10max_staleness_ns\x18\x03 \x01(\x03R\x0emaxStalenessNs\x12\x1b\n" +
+	"\tmin_index\x18\x04 \x01(\x04R\bminIndex\"h\n" +
+	"\rQueryResponse\x12\x14\n" +
+	"\x05reply\x18\x01 \x01(\fR\x05reply\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x12\n" +
+	"\x04term\x18\x03 \x01(\x04R\x04term\x12\x17\n" +
+	"\awall_ns\x18\x04 \x01(\x03R\x06wallNs\"f\n" +
 	"\vPullRequest\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12%\n" +
 	"\x0epolicy_version\x18\x02 \x01(\x04R\rpolicyVersion\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\"B\n" +
 	"\fPullResponse\x12\x12\n" +
 	"\x04view\x18\x01 \x01(\fR\x04view\x12\x12\n" +
-	"\x04book\x18\x04 \x01(\fR\x04bookJ\x04\b\x02\x10\x03J\x04\b\x03\x10\x04\"\xcd\x01\n" +
+	"\x04book\x18\x04 \x01(\fR\x04bookJ\x04\b\x02\x10\x03J\x04\b\x03\x10\x04\"\xb6\x02\n" +
 	"\fRenewRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04boot\x18\x02 \x01(\tR\x04boot\x12\x16\n" +
@@ -1211,7 +1669,12 @@ const file_weir_v1_peer_proto_rawDesc = "" +
 	"\breleased\x18\x06 \x01(\bR\breleased\x12\x14\n" +
 	"\x05ready\x18\a \x03(\rR\x05ready\x12\x1f\n" +
 	"\vduration_ms\x18\b \x01(\rR\n" +
-	"durationMs\"A\n" +
+	"durationMs\x12\x1b\n" +
+	"\tmargin_ms\x18\t \x01(\rR\bmarginMs\x12\x14\n" +
+	"\x05heard\x18\n" +
+	" \x01(\x04R\x05heard\x12\x1c\n" +
+	"\tunreached\x18\v \x03(\tR\tunreached\x12\x16\n" +
+	"\x06behind\x18\f \x03(\tR\x06behind\"A\n" +
 	"\rRenewResponse\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\x04R\x05level\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\"<\n" +
@@ -1228,7 +1691,7 @@ const file_weir_v1_peer_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04boot\x18\x02 \x01(\tR\x04boot\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12)\n" +
-	"\aparcels\x18\x04 \x03(\v2\x0f.weir.v1.ParcelR\aparcels\"\xac\x01\n" +
+	"\aparcels\x18\x04 \x03(\v2\x0f.weir.v1.ParcelR\aparcels\"\xc4\x01\n" +
 	"\x06Parcel\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x16\n" +
 	"\x06tenure\x18\x02 \x01(\x04R\x06tenure\x12\x16\n" +
@@ -1236,30 +1699,52 @@ const file_weir_v1_peer_proto_rawDesc = "" +
 	"\x05first\x18\x04 \x01(\bR\x05first\x12\x14\n" +
 	"\x05whole\x18\x05 \x01(\bR\x05whole\x12\x12\n" +
 	"\x04last\x18\x06 \x01(\bR\x04last\x12\x14\n" +
-	"\x05state\x18\a \x01(\fR\x05state\">\n" +
+	"\x05state\x18\a \x01(\fR\x05state\x12\x16\n" +
+	"\x06merged\x18\b \x03(\x06R\x06merged\">\n" +
 	"\fShipResponse\x12\x14\n" +
 	"\x05again\x18\x01 \x03(\rR\x05again\x12\x18\n" +
-	"\arefused\x18\x02 \x03(\rR\arefused\"T\n" +
+	"\arefused\x18\x02 \x03(\rR\arefused\"l\n" +
 	"\x0fDeputizeRequest\x12+\n" +
 	"\x05check\x18\x01 \x01(\v2\x15.weir.v1.CheckRequestR\x05check\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"A\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x16\n" +
+	"\x06origin\x18\x03 \x01(\x04R\x06origin\")\n" +
+	"\rCancelRequest\x12\x18\n" +
+	"\aorigins\x18\x01 \x03(\x06R\aorigins\"\x10\n" +
+	"\x0eCancelResponse\"A\n" +
 	"\x10DeputizeResponse\x12-\n" +
-	"\bdecision\x18\x01 \x01(\v2\x11.weir.v1.DecisionR\bdecision\"s\n" +
+	"\bdecision\x18\x01 \x01(\v2\x11.weir.v1.DecisionR\bdecision\"\xcc\x01\n" +
 	"\rReportRequest\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\x04R\x06source\x12\x16\n" +
 	"\x06debits\x18\x03 \x01(\fR\x06debits\x12\x14\n" +
-	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\"\x10\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x12\x12\n" +
+	"\x04last\x18\x05 \x01(\bR\x04last\x12\x12\n" +
+	"\x04kept\x18\x06 \x01(\x04R\x04kept\x12\x18\n" +
+	"\arecords\x18\a \x01(\fR\arecords\x12\x15\n" +
+	"\x06age_ms\x18\b \x01(\x04R\x05ageMs\"\x10\n" +
 	"\x0eReportResponse\"#\n" +
 	"\rRemoveRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x10\n" +
 	"\x0eRemoveResponse\"\r\n" +
 	"\vPingRequest\"\x0e\n" +
-	"\fPingResponse2\xdc\x05\n" +
+	"\fPingResponse\"s\n" +
+	"\x12ReadJournalRequest\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\x04R\x05after\x12\x18\n" +
+	"\arecords\x18\x02 \x01(\rR\arecords\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\rR\x05bytes\x12\x17\n" +
+	"\await_ms\x18\x04 \x01(\rR\x06waitMs\"\x9f\x01\n" +
+	"\x13ReadJournalResponse\x12\x18\n" +
+	"\arecords\x18\x01 \x03(\fR\arecords\x12\x16\n" +
+	"\x06oldest\x18\x02 \x01(\x04R\x06oldest\x12\x16\n" +
+	"\x06newest\x18\x03 \x01(\x04R\x06newest\x12\x18\n" +
+	"\amissing\x18\x04 \x01(\x04R\amissing\x12\x10\n" +
+	"\x03gap\x18\x05 \x01(\bR\x03gap\x12\x12\n" +
+	"\x04next\x18\x06 \x01(\x04R\x04next2\x99\a\n" +
 	"\vPeerService\x12L\n" +
 	"\vCheckStream\x12\x1b.weir.v1.CheckStreamRequest\x1a\x1c.weir.v1.CheckStreamResponse(\x010\x01\x12=\n" +
 	"\x06Settle\x12\x1a.weir.v1.PeerSettleRequest\x1a\x17.weir.v1.SettleResponse\x12<\n" +
-	"\aPropose\x12\x17.weir.v1.ProposeRequest\x1a\x18.weir.v1.ProposeResponse\x123\n" +
+	"\aPropose\x12\x17.weir.v1.ProposeRequest\x1a\x18.weir.v1.ProposeResponse\x126\n" +
+	"\x05Query\x12\x15.weir.v1.QueryRequest\x1a\x16.weir.v1.QueryResponse\x123\n" +
 	"\x04Pull\x12\x14.weir.v1.PullRequest\x1a\x15.weir.v1.PullResponse\x126\n" +
 	"\x05Renew\x12\x15.weir.v1.RenewRequest\x1a\x16.weir.v1.RenewResponse\x12<\n" +
 	"\aConfirm\x12\x17.weir.v1.ConfirmRequest\x1a\x18.weir.v1.ConfirmResponse\x126\n" +
@@ -1267,7 +1752,9 @@ const file_weir_v1_peer_proto_rawDesc = "" +
 	"\x04Ship\x12\x14.weir.v1.ShipRequest\x1a\x15.weir.v1.ShipResponse\x12?\n" +
 	"\bDeputize\x12\x18.weir.v1.DeputizeRequest\x1a\x19.weir.v1.DeputizeResponse\x129\n" +
 	"\x06Report\x12\x16.weir.v1.ReportRequest\x1a\x17.weir.v1.ReportResponse\x129\n" +
-	"\x06Remove\x12\x16.weir.v1.RemoveRequest\x1a\x17.weir.v1.RemoveResponse\x123\n" +
+	"\x06Cancel\x12\x16.weir.v1.CancelRequest\x1a\x17.weir.v1.CancelResponse\x129\n" +
+	"\x06Remove\x12\x16.weir.v1.RemoveRequest\x1a\x17.weir.v1.RemoveResponse\x12H\n" +
+	"\vReadJournal\x12\x1b.weir.v1.ReadJournalRequest\x1a\x1c.weir.v1.ReadJournalResponse\x123\n" +
 	"\x04Ping\x12\x14.weir.v1.PingRequest\x1a\x15.weir.v1.PingResponseB1Z/github.com/weir-cluster/weir/api/weir/v1;weirv1b\x06proto3"
 
 var (
@@ -1282,68 +1769,80 @@ func file_weir_v1_peer_proto_rawDescGZIP() []byte {
 	return file_weir_v1_peer_proto_rawDescData
 }
 
-var file_weir_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_weir_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_weir_v1_peer_proto_goTypes = []any{
 	(*PeerSettleRequest)(nil),   // 0: weir.v1.PeerSettleRequest
 	(*ProposeRequest)(nil),      // 1: weir.v1.ProposeRequest
 	(*ProposeResponse)(nil),     // 2: weir.v1.ProposeResponse
-	(*PullRequest)(nil),         // 3: weir.v1.PullRequest
-	(*PullResponse)(nil),        // 4: weir.v1.PullResponse
-	(*RenewRequest)(nil),        // 5: weir.v1.RenewRequest
-	(*RenewResponse)(nil),       // 6: weir.v1.RenewResponse
-	(*ConfirmRequest)(nil),      // 7: weir.v1.ConfirmRequest
-	(*ConfirmResponse)(nil),     // 8: weir.v1.ConfirmResponse
-	(*AdoptRequest)(nil),        // 9: weir.v1.AdoptRequest
-	(*AdoptResponse)(nil),       // 10: weir.v1.AdoptResponse
-	(*ShipRequest)(nil),         // 11: weir.v1.ShipRequest
-	(*Parcel)(nil),              // 12: weir.v1.Parcel
-	(*ShipResponse)(nil),        // 13: weir.v1.ShipResponse
-	(*DeputizeRequest)(nil),     // 14: weir.v1.DeputizeRequest
-	(*DeputizeResponse)(nil),    // 15: weir.v1.DeputizeResponse
-	(*ReportRequest)(nil),       // 16: weir.v1.ReportRequest
-	(*ReportResponse)(nil),      // 17: weir.v1.ReportResponse
-	(*RemoveRequest)(nil),       // 18: weir.v1.RemoveRequest
-	(*RemoveResponse)(nil),      // 19: weir.v1.RemoveResponse
-	(*PingRequest)(nil),         // 20: weir.v1.PingRequest
-	(*PingResponse)(nil),        // 21: weir.v1.PingResponse
-	(*SettleRequest)(nil),       // 22: weir.v1.SettleRequest
-	(*CheckRequest)(nil),        // 23: weir.v1.CheckRequest
-	(*Decision)(nil),            // 24: weir.v1.Decision
-	(*CheckStreamRequest)(nil),  // 25: weir.v1.CheckStreamRequest
-	(*CheckStreamResponse)(nil), // 26: weir.v1.CheckStreamResponse
-	(*SettleResponse)(nil),      // 27: weir.v1.SettleResponse
+	(*QueryRequest)(nil),        // 3: weir.v1.QueryRequest
+	(*QueryResponse)(nil),       // 4: weir.v1.QueryResponse
+	(*PullRequest)(nil),         // 5: weir.v1.PullRequest
+	(*PullResponse)(nil),        // 6: weir.v1.PullResponse
+	(*RenewRequest)(nil),        // 7: weir.v1.RenewRequest
+	(*RenewResponse)(nil),       // 8: weir.v1.RenewResponse
+	(*ConfirmRequest)(nil),      // 9: weir.v1.ConfirmRequest
+	(*ConfirmResponse)(nil),     // 10: weir.v1.ConfirmResponse
+	(*AdoptRequest)(nil),        // 11: weir.v1.AdoptRequest
+	(*AdoptResponse)(nil),       // 12: weir.v1.AdoptResponse
+	(*ShipRequest)(nil),         // 13: weir.v1.ShipRequest
+	(*Parcel)(nil),              // 14: weir.v1.Parcel
+	(*ShipResponse)(nil),        // 15: weir.v1.ShipResponse
+	(*DeputizeRequest)(nil),     // 16: weir.v1.DeputizeRequest
+	(*CancelRequest)(nil),       // 17: weir.v1.CancelRequest
+	(*CancelResponse)(nil),      // 18: weir.v1.CancelResponse
+	(*DeputizeResponse)(nil),    // 19: weir.v1.DeputizeResponse
+	(*ReportRequest)(nil),       // 20: weir.v1.ReportRequest
+	(*ReportResponse)(nil),      // 21: weir.v1.ReportResponse
+	(*RemoveRequest)(nil),       // 22: weir.v1.RemoveRequest
+	(*RemoveResponse)(nil),      // 23: weir.v1.RemoveResponse
+	(*PingRequest)(nil),         // 24: weir.v1.PingRequest
+	(*PingResponse)(nil),        // 25: weir.v1.PingResponse
+	(*ReadJournalRequest)(nil),  // 26: weir.v1.ReadJournalRequest
+	(*ReadJournalResponse)(nil), // 27: weir.v1.ReadJournalResponse
+	(*SettleRequest)(nil),       // 28: weir.v1.SettleRequest
+	(*CheckRequest)(nil),        // 29: weir.v1.CheckRequest
+	(*Decision)(nil),            // 30: weir.v1.Decision
+	(*CheckStreamRequest)(nil),  // 31: weir.v1.CheckStreamRequest
+	(*CheckStreamResponse)(nil), // 32: weir.v1.CheckStreamResponse
+	(*SettleResponse)(nil),      // 33: weir.v1.SettleResponse
 }
 var file_weir_v1_peer_proto_depIdxs = []int32{
-	22, // 0: weir.v1.PeerSettleRequest.settle:type_name -> weir.v1.SettleRequest
-	12, // 1: weir.v1.ShipRequest.parcels:type_name -> weir.v1.Parcel
-	23, // 2: weir.v1.DeputizeRequest.check:type_name -> weir.v1.CheckRequest
-	24, // 3: weir.v1.DeputizeResponse.decision:type_name -> weir.v1.Decision
-	25, // 4: weir.v1.PeerService.CheckStream:input_type -> weir.v1.CheckStreamRequest
+	28, // 0: weir.v1.PeerSettleRequest.settle:type_name -> weir.v1.SettleRequest
+	14, // 1: weir.v1.ShipRequest.parcels:type_name -> weir.v1.Parcel
+	29, // 2: weir.v1.DeputizeRequest.check:type_name -> weir.v1.CheckRequest
+	30, // 3: weir.v1.DeputizeResponse.decision:type_name -> weir.v1.Decision
+	31, // 4: weir.v1.PeerService.CheckStream:input_type -> weir.v1.CheckStreamRequest
 	0,  // 5: weir.v1.PeerService.Settle:input_type -> weir.v1.PeerSettleRequest
 	1,  // 6: weir.v1.PeerService.Propose:input_type -> weir.v1.ProposeRequest
-	3,  // 7: weir.v1.PeerService.Pull:input_type -> weir.v1.PullRequest
-	5,  // 8: weir.v1.PeerService.Renew:input_type -> weir.v1.RenewRequest
-	7,  // 9: weir.v1.PeerService.Confirm:input_type -> weir.v1.ConfirmRequest
-	9,  // 10: weir.v1.PeerService.Adopt:input_type -> weir.v1.AdoptRequest
-	11, // 11: weir.v1.PeerService.Ship:input_type -> weir.v1.ShipRequest
-	14, // 12: weir.v1.PeerService.Deputize:input_type -> weir.v1.DeputizeRequest
-	16, // 13: weir.v1.PeerService.Report:input_type -> weir.v1.ReportRequest
-	18, // 14: weir.v1.PeerService.Remove:input_type -> weir.v1.RemoveRequest
-	20, // 15: weir.v1.PeerService.Ping:input_type -> weir.v1.PingRequest
-	26, // 16: weir.v1.PeerService.CheckStream:output_type -> weir.v1.CheckStreamResponse
-	27, // 17: weir.v1.PeerService.Settle:output_type -> weir.v1.SettleResponse
-	2,  // 18: weir.v1.PeerService.Propose:output_type -> weir.v1.ProposeResponse
-	4,  // 19: weir.v1.PeerService.Pull:output_type -> weir.v1.PullResponse
-	6,  // 20: weir.v1.PeerService.Renew:output_type -> weir.v1.RenewResponse
-	8,  // 21: weir.v1.PeerService.Confirm:output_type -> weir.v1.ConfirmResponse
-	10, // 22: weir.v1.PeerService.Adopt:output_type -> weir.v1.AdoptResponse
-	13, // 23: weir.v1.PeerService.Ship:output_type -> weir.v1.ShipResponse
-	15, // 24: weir.v1.PeerService.Deputize:output_type -> weir.v1.DeputizeResponse
-	17, // 25: weir.v1.PeerService.Report:output_type -> weir.v1.ReportResponse
-	19, // 26: weir.v1.PeerService.Remove:output_type -> weir.v1.RemoveResponse
-	21, // 27: weir.v1.PeerService.Ping:output_type -> weir.v1.PingResponse
-	16, // [16:28] is the sub-list for method output_type
-	4,  // [4:16] is the sub-list for method input_type
+	3,  // 7: weir.v1.PeerService.Query:input_type -> weir.v1.QueryRequest
+	5,  // 8: weir.v1.PeerService.Pull:input_type -> weir.v1.PullRequest
+	7,  // 9: weir.v1.PeerService.Renew:input_type -> weir.v1.RenewRequest
+	9,  // 10: weir.v1.PeerService.Confirm:input_type -> weir.v1.ConfirmRequest
+	11, // 11: weir.v1.PeerService.Adopt:input_type -> weir.v1.AdoptRequest
+	13, // 12: weir.v1.PeerService.Ship:input_type -> weir.v1.ShipRequest
+	16, // 13: weir.v1.PeerService.Deputize:input_type -> weir.v1.DeputizeRequest
+	20, // 14: weir.v1.PeerService.Report:input_type -> weir.v1.ReportRequest
+	17, // 15: weir.v1.PeerService.Cancel:input_type -> weir.v1.CancelRequest
+	22, // 16: weir.v1.PeerService.Remove:input_type -> weir.v1.RemoveRequest
+	26, // 17: weir.v1.PeerService.ReadJournal:input_type -> weir.v1.ReadJournalRequest
+	24, // 18: weir.v1.PeerService.Ping:input_type -> weir.v1.PingRequest
+	32, // 19: weir.v1.PeerService.CheckStream:output_type -> weir.v1.CheckStreamResponse
+	33, // 20: weir.v1.PeerService.Settle:output_type -> weir.v1.SettleResponse
+	2,  // 21: weir.v1.PeerService.Propose:output_type -> weir.v1.ProposeResponse
+	4,  // 22: weir.v1.PeerService.Query:output_type -> weir.v1.QueryResponse
+	6,  // 23: weir.v1.PeerService.Pull:output_type -> weir.v1.PullResponse
+	8,  // 24: weir.v1.PeerService.Renew:output_type -> weir.v1.RenewResponse
+	10, // 25: weir.v1.PeerService.Confirm:output_type -> weir.v1.ConfirmResponse
+	12, // 26: weir.v1.PeerService.Adopt:output_type -> weir.v1.AdoptResponse
+	15, // 27: weir.v1.PeerService.Ship:output_type -> weir.v1.ShipResponse
+	19, // 28: weir.v1.PeerService.Deputize:output_type -> weir.v1.DeputizeResponse
+	21, // 29: weir.v1.PeerService.Report:output_type -> weir.v1.ReportResponse
+	18, // 30: weir.v1.PeerService.Cancel:output_type -> weir.v1.CancelResponse
+	23, // 31: weir.v1.PeerService.Remove:output_type -> weir.v1.RemoveResponse
+	27, // 32: weir.v1.PeerService.ReadJournal:output_type -> weir.v1.ReadJournalResponse
+	25, // 33: weir.v1.PeerService.Ping:output_type -> weir.v1.PingResponse
+	19, // [19:34] is the sub-list for method output_type
+	4,  // [4:19] is the sub-list for method input_type
 	4,  // [4:4] is the sub-list for extension type_name
 	4,  // [4:4] is the sub-list for extension extendee
 	0,  // [0:4] is the sub-list for field type_name
@@ -1361,7 +1860,7 @@ func file_weir_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weir_v1_peer_proto_rawDesc), len(file_weir_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

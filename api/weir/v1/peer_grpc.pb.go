@@ -22,6 +22,7 @@ const (
 	PeerService_CheckStream_FullMethodName = "/weir.v1.PeerService/CheckStream"
 	PeerService_Settle_FullMethodName      = "/weir.v1.PeerService/Settle"
 	PeerService_Propose_FullMethodName     = "/weir.v1.PeerService/Propose"
+	PeerService_Query_FullMethodName       = "/weir.v1.PeerService/Query"
 	PeerService_Pull_FullMethodName        = "/weir.v1.PeerService/Pull"
 	PeerService_Renew_FullMethodName       = "/weir.v1.PeerService/Renew"
 	PeerService_Confirm_FullMethodName     = "/weir.v1.PeerService/Confirm"
@@ -29,7 +30,9 @@ const (
 	PeerService_Ship_FullMethodName        = "/weir.v1.PeerService/Ship"
 	PeerService_Deputize_FullMethodName    = "/weir.v1.PeerService/Deputize"
 	PeerService_Report_FullMethodName      = "/weir.v1.PeerService/Report"
+	PeerService_Cancel_FullMethodName      = "/weir.v1.PeerService/Cancel"
 	PeerService_Remove_FullMethodName      = "/weir.v1.PeerService/Remove"
+	PeerService_ReadJournal_FullMethodName = "/weir.v1.PeerService/ReadJournal"
 	PeerService_Ping_FullMethodName        = "/weir.v1.PeerService/Ping"
 )
 
@@ -48,6 +51,8 @@ type PeerServiceClient interface {
 	// Propose has the leader append a command to the log. FAILED_PRECONDITION with the word NOT_LEADER and
 	// UNAVAILABLE mean it was surely not applied; ABORTED with the word UNKNOWN means nobody knows.
 	Propose(ctx context.Context, in *ProposeRequest, opts ...grpc.CallOption) (*ProposeResponse, error)
+	// Query asks a machine of the log, of which it changes nothing. NOT_LEADER names who can answer, if known.
+	Query(ctx context.Context, in *QueryRequest, opts ...grpc.CallOption) (*QueryResponse, error)
 	// Pull returns the agreed state that the caller lacks: the view, the book of policies.
 	Pull(ctx context.Context, in *PullRequest, opts ...grpc.CallOption) (*PullResponse, error)
 	// Renew has the leader grant the caller a lease to decide as home. NOT_LEADER names who leads, if known.
@@ -62,10 +67,15 @@ type PeerServiceClient interface {
 	// Deputize has the deputy of an account decide, whose home the caller cannot reach: it asks the home itself, and decides by
 	// its copy when it does not reach it either.
 	Deputize(ctx context.Context, in *DeputizeRequest, opts ...grpc.CallOption) (*DeputizeResponse, error)
-	// Report tells the home what its deputy has admitted meanwhile. A report that came before changes nothing.
+	// Report tells the home what its deputy has admitted meanwhile, or what the caller's disk has kept. A report that came before
+	// changes nothing.
 	Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (*ReportResponse, error)
+	// Cancel undoes what checks took, or will have taken when they come within two seconds: who sent them has answered otherwise.
+	Cancel(ctx context.Context, in *CancelRequest, opts ...grpc.CallOption) (*CancelResponse, error)
 	// Remove has the leader take a member that is gone for good off the roster. NOT_LEADER names who leads, if known.
 	Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*RemoveResponse, error)
+	// ReadJournal reads the ledger's journal of a voter, and waits for a while when it asks for what is yet to come.
+	ReadJournal(ctx context.Context, in *ReadJournalRequest, opts ...grpc.CallOption) (*ReadJournalResponse, error)
 	// Ping is answered at once, by a node that is there.
 	Ping(ctx context.Context, in *PingRequest, opts ...grpc.CallOption) (*PingResponse, error)
 }
@@ -105,6 +115,16 @@ func (c *peerServiceClient) Propose(ctx context.Context, in *ProposeRequest, opt
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ProposeResponse)
 	err := c.cc.Invoke(ctx, PeerService_Propose_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerServiceClient) Query(ctx context.Context, in *QueryRequest, opts ...grpc.CallOption) (*QueryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(QueryResponse)
+	err := c.cc.Invoke(ctx, PeerService_Query_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -181,10 +201,30 @@ func (c *peerServiceClient) Report(ctx context.Context, in *ReportRequest, opts 
 	return out, nil
 }
 
+func (c *peerServiceClient) Cancel(ctx context.Context, in *CancelRequest, opts ...grpc.CallOption) (*CancelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CancelResponse)
+	err := c.cc.Invoke(ctx, PeerService_Cancel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *peerServiceClient) Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*RemoveResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RemoveResponse)
 	err := c.cc.Invoke(ctx, PeerService_Remove_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerServiceClient) ReadJournal(ctx context.Context, in *ReadJournalRequest, opts ...grpc.CallOption) (*ReadJournalResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadJournalResponse)
+	err := c.cc.Invoke(ctx, PeerService_ReadJournal_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -216,6 +256,8 @@ type PeerServiceServer interface {
 	// Propose has the leader append a command to the log. FAILED_PRECONDITION with the word NOT_LEADER and
 	// UNAVAILABLE mean it was surely not applied; ABORTED with the word UNKNOWN means nobody knows.
 	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
+	// Query asks a machine of the log, of which it changes nothing. NOT_LEADER names who can answer, if known.
+	Query(context.Context, *QueryRequest) (*QueryResponse, error)
 	// Pull returns the agreed state that the caller lacks: the view, the book of policies.
 	Pull(context.Context, *PullRequest) (*PullResponse, error)
 	// Renew has the leader grant the caller a lease to decide as home. NOT_LEADER names who leads, if known.
@@ -230,10 +272,15 @@ type PeerServiceServer interface {
 	// Deputize has the deputy of an account decide, whose home the caller cannot reach: it asks the home itself, and decides by
 	// its copy when it does not reach it either.
 	Deputize(context.Context, *DeputizeRequest) (*DeputizeResponse, error)
-	// Report tells the home what its deputy has admitted meanwhile. A report that came before changes nothing.
+	// Report tells the home what its deputy has admitted meanwhile, or what the caller's disk has kept. A report that came before
+	// changes nothing.
 	Report(context.Context, *ReportRequest) (*ReportResponse, error)
+	// Cancel undoes what checks took, or will have taken when they come within two seconds: who sent them has answered otherwise.
+	Cancel(context.Context, *CancelRequest) (*CancelResponse, error)
 	// Remove has the leader take a member that is gone for good off the roster. NOT_LEADER names who leads, if known.
 	Remove(context.Context, *RemoveRequest) (*RemoveResponse, error)
+	// ReadJournal reads the ledger's journal of a voter, and waits for a while when it asks for what is yet to come.
+	ReadJournal(context.Context, *ReadJournalRequest) (*ReadJournalResponse, error)
 	// Ping is answered at once, by a node that is there.
 	Ping(context.Context, *PingRequest) (*PingResponse, error)
 	mustEmbedUnimplementedPeerServiceServer()
@@ -254,6 +301,9 @@ func (UnimplementedPeerServiceServer) Settle(context.Context, *PeerSettleRequest
 }
 func (UnimplementedPeerServiceServer) Propose(context.Context, *ProposeRequest) (*ProposeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Propose not implemented")
+}
+func (UnimplementedPeerServiceServer) Query(context.Context, *QueryRequest) (*QueryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Query not implemented")
 }
 func (UnimplementedPeerServiceServer) Pull(context.Context, *PullRequest) (*PullResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Pull not implemented")
@@ -276,8 +326,14 @@ func (UnimplementedPeerServiceServer) Deputize(context.Context, *DeputizeRequest
 func (UnimplementedPeerServiceServer) Report(context.Context, *ReportRequest) (*ReportResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Report not implemented")
 }
+func (UnimplementedPeerServiceServer) Cancel(context.Context, *CancelRequest) (*CancelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Cancel not implemented")
+}
 func (UnimplementedPeerServiceServer) Remove(context.Context, *RemoveRequest) (*RemoveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Remove not implemented")
+}
+func (UnimplementedPeerServiceServer) ReadJournal(context.Context, *ReadJournalRequest) (*ReadJournalResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReadJournal not implemented")
 }
 func (UnimplementedPeerServiceServer) Ping(context.Context, *PingRequest) (*PingResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Ping not implemented")
@@ -342,6 +398,24 @@ func _PeerService_Propose_Handler(srv interface{}, ctx context.Context, dec func
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(PeerServiceServer).Propose(ctx, req.(*ProposeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PeerService_Query_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(QueryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServiceServer).Query(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PeerService_Query_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServiceServer).Query(ctx, req.(*QueryRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -472,6 +546,24 @@ func _PeerService_Report_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PeerService_Cancel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServiceServer).Cancel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PeerService_Cancel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServiceServer).Cancel(ctx, req.(*CancelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PeerService_Remove_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RemoveRequest)
 	if err := dec(in); err != nil {
@@ -486,6 +578,24 @@ func _PeerService_Remove_Handler(srv interface{}, ctx context.Context, dec func(
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(PeerServiceServer).Remove(ctx, req.(*RemoveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PeerService_ReadJournal_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadJournalRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServiceServer).ReadJournal(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PeerService_ReadJournal_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServiceServer).ReadJournal(ctx, req.(*ReadJournalRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -524,6 +634,10 @@ var PeerService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _PeerService_Propose_Handler,
 		},
 		{
+			MethodName: "Query",
+			Handler:    _PeerService_Query_Handler,
+		},
+		{
 			MethodName: "Pull",
 			Handler:    _PeerService_Pull_Handler,
 		},
@@ -552,8 +666,16 @@ var PeerService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _PeerService_Report_Handler,
 		},
 		{
+			MethodName: "Cancel",
+			Handler:    _PeerService_Cancel_Handler,
+		},
+		{
 			MethodName: "Remove",
 			Handler:    _PeerService_Remove_Handler,
+		},
+		{
+			MethodName: "ReadJournal",
+			Handler:    _PeerService_ReadJournal_Handler,
 		},
 		{
 			MethodName: "Ping",
