@@ -66,6 +66,7 @@ type Copies struct {
 // Tally counts what Copies did since the node started.
 type Tally struct {
 	Parcels, Bytes    uint64        // that others have received
+	Moved             uint64        // of these bytes, what others than deputies have: who is home next
 	Again             uint64        // partitions that were sent anew, since something was missing or had no room
 	HandedOver        uint64        // partitions
 	Inherited, Cold   uint64        // tenures that began with a copy, and without

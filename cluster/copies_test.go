@@ -65,6 +65,10 @@ func TestAHomeThatGetsNoCopyStartsCold(t *testing.T) {
 func TestAPlannedMoveLosesNothingAndWaitsForNoLease(t *testing.T) {
 	shipping(t, func(h *harbour) {
 		h.shelf["a"].set(7, 1, 1)
+		time.Sleep(4 * shipEvery)
+		if got := h.nodes["a"].Tally(); got.Bytes == 0 || got.Moved != 0 {
+			t.Errorf("%d bytes were shipped to the deputy, %d moved", got.Bytes, got.Moved)
+		}
 		h.next("a", "b", "c")
 		if got := h.nodes["a"].Whole(2); len(got) != 0 {
 			t.Errorf("%d partitions are ready at once", len(got))
@@ -99,6 +103,9 @@ func TestAPlannedMoveLosesNothingAndWaitsForNoLease(t *testing.T) {
 		time.Sleep(4 * shipEvery)
 		if !h.nodes["a"].HandedOver() {
 			t.Error("not handed over")
+		}
+		if got := h.nodes["a"].Tally(); got.Moved == 0 || got.Moved >= got.Bytes {
+			t.Errorf("%d bytes were shipped, %d moved", got.Bytes, got.Moved)
 		}
 		h.same("a", want, "the old home is deputy")
 		h.same("b", nil, "who has no part any more")

@@ -300,6 +300,9 @@ func (c *Copies) acknowledge(l *lane, s Shipment, r Receipt) {
 	for _, a := range s.Parcels {
 		l.bytes -= len(a.State) + parcelBytes
 		c.tally.Bytes += uint64(len(a.State))
+		if m, some := c.view.Deputy(a.Partition); !some || tenantOf(m) != l.to {
+			c.tally.Moved += uint64(len(a.State))
+		}
 		h := &c.held[a.Partition]
 		mine := h.tenure == a.Tenure && (h.role == home || h.role == leaver)
 		switch {

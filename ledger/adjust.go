@@ -46,7 +46,7 @@ func (j *Adjust) run(t *tx) (Receipt, error) {
 		parts = []Part{{Overdraft, "", j.Amount}}
 		e.WrittenOff = j.Amount
 		e.Postings = []Posting{{Book: Issued, Amount: -j.Amount}, {Book: Overdrawn, Amount: j.Amount}}
-		t.post(&e)
+		t.post(e)
 	case j.Amount > 0:
 		if err := t.admits(j.Key, j.Amount, never); err != nil {
 			return Receipt{}, err
@@ -61,8 +61,8 @@ func (j *Adjust) run(t *tx) (Receipt, error) {
 			r.Outcome = Insufficient
 			return r, nil
 		}
-		e.Postings = taking(parts, Voided)
-		t.post(&e)
+		e.Postings = t.taking(parts, Voided)
+		t.post(e)
 	}
 	r := t.receipt()
 	r.Amount, r.Parts = j.Amount, parts

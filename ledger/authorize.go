@@ -66,7 +66,7 @@ func (a *Authorize) run(t *tx) (Receipt, error) {
 		deadline: t.elapsed + int64(a.TTL), created: t.now,
 	}
 	t.holdNew = true
-	parts, had, short := t.a.burn(a.Amount, &charge{order: a.Order, attributes: a.Attributes}, t.now)
+	parts, had, short := t.burn(a.Amount, &charge{order: a.Order, attributes: a.Attributes})
 	if t.a.blocked || (short > 0 && !a.Partial) || len(parts) == 0 {
 		return a.refuse(t, had), nil
 	}
@@ -75,7 +75,7 @@ func (a *Authorize) run(t *tx) (Receipt, error) {
 		t.h.take(p).held += p.Amount
 	}
 	t.a.open++
-	t.postHold(&Event{Movement: Authorizing, Key: a.Key, Memo: a.Memo, Postings: taking(parts, Held)})
+	t.postHold(Event{Movement: Authorizing, Key: a.Key, Memo: a.Memo, Postings: t.taking(parts, Held)})
 	r := t.holdReceipt(Done)
 	r.Amount, r.Parts, r.Had = a.Amount-short, parts, had
 	return r, nil
@@ -84,7 +84,7 @@ func (a *Authorize) run(t *tx) (Receipt, error) {
 // refuse remembers that there is nothing to capture.
 func (a *Authorize) refuse(t *tx, had [KindCount]Credits) Receipt {
 	t.h.state = Refused
-	t.postHold(&Event{Movement: Refusing, Key: a.Key, Memo: a.Memo})
+	t.postHold(Event{Movement: Refusing, Key: a.Key, Memo: a.Memo})
 	outcome := t.a.shortOf()
 	if t.a.blocked {
 		outcome = Blocked
@@ -99,9 +99,9 @@ func (m *Machine) hold(id string) (h hold, slot uint32, ok bool) {
 	if slot, ok = m.holds.find(id); !ok {
 		return hold{}, 0, false
 	}
-	c := reader(m.holds.at(slot))
-	if h.wire(&c); c.end() != nil {
-		panic("ledger: a hold's own record: " + c.err.Error())
+	m.in = reader(m.holds.at(slot))
+	if h.wire(&m.in); m.in.end() != nil {
+		panic("ledger: a hold's own record: " + m.in.err.Error())
 	}
 	return h, slot, h.state == Open || !forgotten(h.ended, m.work.hour())
 }
@@ -158,7 +158,7 @@ func (x *Extend) run(t *tx) (Receipt, error) {
 		return t.holdReceipt(outcome), nil
 	}
 	c := h.charge(Cap)
-	parts, had, short := t.a.burn(x.Amount, &c, t.now)
+	parts, had, short := t.burn(x.Amount, &c)
 	if t.a.blocked || short > 0 {
 		outcome := t.a.shortOf()
 		if t.a.blocked {
@@ -175,7 +175,7 @@ func (x *Extend) run(t *tx) (Receipt, error) {
 	if x.TTL > 0 {
 		h.deadline = max(h.deadline, t.elapsed+int64(x.TTL))
 	}
-	t.postHold(&Event{Movement: Extending, Key: x.Key, Memo: x.Memo, Postings: taking(parts, Held)})
+	t.postHold(Event{Movement: Extending, Key: x.Key, Memo: x.Memo, Postings: t.taking(parts, Held)})
 	r := t.holdReceipt(Done)
 	r.Amount, r.Parts, r.Had = x.Amount, parts, had
 	return r, nil

@@ -37,7 +37,10 @@ func (c *charge) kinds() (order [KindCount]Kind, n int) {
 // burn says which parts a charge would take of the account and how much it finds nothing for. had is what there was of
 // each kind that it may burn. It changes nothing. Inside a kind it goes by priority, then soonest to expire, then
 // effective first, then granted first. Without the account's consent nothing touches paid credit or overdraft.
-func (a *account) burn(amount Credits, c *charge, now int64) (parts []Part, had [KindCount]Credits, short Credits) {
+// What it returns is good until the transaction's next burn.
+func (t *tx) burn(amount Credits, c *charge) (parts []Part, had [KindCount]Credits, short Credits) {
+	a := &t.a
+	parts = t.parts[:0]
 	take := func(kind Kind, grant string, available Credits) {
 		had[kind] += available
 		if x := min(amount, available); x > 0 {
@@ -55,11 +58,12 @@ func (a *account) burn(amount Credits, c *charge, now int64) (parts []Part, had 
 			continue
 		}
 		for i := range a.grants {
-			if g := &a.grants[i]; g.kind == kind && g.burnable(now) && g.applies(c.attributes) {
+			if g := &a.grants[i]; g.kind == kind && g.burnable(t.now) && g.applies(c.attributes) {
 				take(kind, g.id, g.available)
 			}
 		}
 	}
+	t.parts = parts
 	return parts, had, amount
 }
 
@@ -72,8 +76,8 @@ func source(p Part, x Credits) Posting {
 }
 
 // taking are the postings that move parts into a book, whole or by grant.
-func taking(parts []Part, into Book) []Posting {
-	postings := make([]Posting, 0, len(parts)+1)
+func (t *tx) taking(parts []Part, into Book) []Posting {
+	postings := t.postings[:0]
 	var sum Credits
 	for _, p := range parts {
 		postings = append(postings, source(p, p.Amount))
@@ -83,20 +87,14 @@ func taking(parts []Part, into Book) []Posting {
 		for _, p := range parts {
 			postings = append(postings, Posting{Held, p.Grant, p.Amount})
 		}
-		return postings
+	} else {
+		postings = append(postings, Posting{Book: into, Amount: sum})
 	}
-	return append(postings, Posting{Book: into, Amount: sum})
+	t.postings = postings
+	return postings
 }
 
-// total sums parts.
-func total(parts []Part) (sum Credits) {
-	for _, p := range parts {
-		sum += p.Amount
-	}
-	return sum
-}
-
-// refusal says why a charge that may not be cut did not fit.
+// shortOf says why a charge that may not be cut did not fit.
 func (a *account) shortOf() Outcome {
 	if !a.useCredits {
 		return Unwilling

@@ -47,7 +47,7 @@ func (k *Capture) run(t *tx) (Receipt, error) {
 	e := Event{Movement: Capturing, Key: k.Key, Charge: k.Hold, Memo: k.Memo, Late: late}
 	rest := k.Amount - min(k.Amount, h.held())
 	c := h.charge(k.Overshoot)
-	more, had, short := t.a.burn(rest, &c, t.now)
+	more, had, short := t.burn(rest, &c)
 	if k.Overshoot == Deny && rest > 0 && (!late || short > 0) {
 		r := t.holdReceipt(ExceedsHold)
 		r.Had = had
@@ -68,7 +68,7 @@ func (k *Capture) run(t *tx) (Receipt, error) {
 		expired = t.end(&e, Captured)
 	}
 	e.Forgiven = short
-	t.postHold(&e)
+	t.postHold(e)
 	r := t.holdReceipt(Done)
 	r.Amount, r.Parts, r.Had, r.Forgiven, r.Expired, r.Late = k.Amount-short, parts, had, short, expired, late
 	return r, nil
@@ -127,7 +127,7 @@ func (t *tx) expire() {
 	} else {
 		t.end(&e, Lapsed)
 	}
-	t.postHold(&e)
+	t.postHold(e)
 }
 
 // Release ends a hold and gives back what it still holds. One that has not come yet it bars: the Authorize is answered
@@ -164,7 +164,7 @@ func (r *Release) run(t *tx) (Receipt, error) {
 			return Receipt{}, fmt.Errorf("%w: %d holds in all, ledger.Config.Holds is %d", ErrFull, all, c.Holds)
 		}
 		t.h, t.holdNew = hold{id: r.Hold, state: Released, created: t.now}, true
-		t.postHold(&e)
+		t.postHold(e)
 		return t.holdReceipt(Done), nil
 	}
 	switch t.h.state {
@@ -175,7 +175,7 @@ func (r *Release) run(t *tx) (Receipt, error) {
 	}
 	amount := t.h.held()
 	expired := t.end(&e, Released)
-	t.postHold(&e)
+	t.postHold(e)
 	receipt := t.holdReceipt(Done)
 	receipt.Amount, receipt.Expired = amount, expired
 	return receipt, nil

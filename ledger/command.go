@@ -126,7 +126,12 @@ func encodeAs(in command, format uint8) []byte {
 
 // decodeCommand reads a command and the format it was written in.
 func decodeCommand(text string) (in command, format uint8, err error) {
-	c := reader(text)
+	return decodeInto(&coder{}, text)
+}
+
+// decodeInto is decodeCommand with a coder of the caller's.
+func decodeInto(c *coder, text string) (in command, format uint8, err error) {
+	*c = reader(text)
 	c.version(wireNewest)
 	var o uint8
 	c.word(&o, uint8(opCount))
@@ -135,7 +140,7 @@ func decodeCommand(text string) (in command, format uint8, err error) {
 		c.fail(errRange)
 	}
 	if c.err == nil {
-		in.wire(&c)
+		in.wire(c)
 	}
 	if err := c.end(); err != nil {
 		return nil, c.format, malformed("command", err)

@@ -49,7 +49,7 @@ func (d *Debit) run(t *tx) (Receipt, error) {
 		r.Outcome = Blocked
 		return r, nil
 	}
-	parts, had, short := a.burn(d.Amount, &charge{d.Order, d.Attributes, d.Overshoot}, t.now)
+	parts, had, short := t.burn(d.Amount, &charge{d.Order, d.Attributes, d.Overshoot})
 	if short > 0 && d.Overshoot == Deny {
 		r := t.receipt()
 		r.Outcome, r.Had = a.shortOf(), had
@@ -57,9 +57,9 @@ func (d *Debit) run(t *tx) (Receipt, error) {
 	}
 	e := Event{Movement: Debiting, Key: d.Key, Memo: d.Memo, Charge: d.Key, Forgiven: short}
 	if len(parts) > 0 {
-		e.Postings = taking(parts, Spent)
+		e.Postings = t.taking(parts, Spent)
 	}
-	t.post(&e)
+	t.post(e)
 	r := t.receipt()
 	r.Amount, r.Parts, r.Had, r.Forgiven = d.Amount-short, parts, had, short
 	return r, nil
@@ -118,7 +118,7 @@ func (r *Return) run(t *tx) (Receipt, error) {
 	parts := unwind(debit.Parts, taken.returned, amount)
 	e := Event{Movement: Returning, Key: r.Key, Charge: r.Debit, Postings: []Posting{{Book: Spent, Amount: -amount}}}
 	expired := t.a.giveBack(&e, parts)
-	t.post(&e)
+	t.post(e)
 	taken.returned += amount
 	t.keys = append(t.keys, taken)
 	receipt := t.receipt()

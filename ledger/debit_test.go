@@ -292,7 +292,8 @@ func TestAdjustmentsWriteDebtsOff(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	for _, bad := range []Adjust{
-		{Key: "n", Account: "a", Kind: Promo, Amount: 1}, {Key: "n", Account: "a", Kind: Promo, Memo: "m"},
+		{Key: "n", Account: "a", Kind: Promo, Amount: 1},
+		{Key: "n", Account: "a", Kind: Promo, Memo: "m"},
 		{Key: "n", Account: "a", Kind: Overdraft, Amount: -1, Memo: "m"},
 	} {
 		_, err := d.Adjust(ctx, bad)

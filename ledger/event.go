@@ -141,7 +141,7 @@ func (a *Attributes) wire(c *coder) {
 }
 
 // Event is one change of the ledger. Its postings sum to zero. All events in their order make the ledger's state; their
-// ids never change. Event 0 of the account "" is the release of a hold that never came.
+// ids never change. One without an account is the release of a hold that never came.
 type Event struct {
 	Seq          uint64 // its id and its place in the journal; one more with each event, no gaps
 	Account      string

@@ -163,7 +163,7 @@ func (t *tx) issue(n grant, e Event) {
 	t.a.add(n)
 	e.Movement, e.Grant, e.Made = cmp.Or(e.Movement, Granting), n.id, []Terms{n.terms()}
 	e.Postings = []Posting{{Book: Issued, Amount: -n.amount}, {Available, n.id, n.amount}}
-	t.post(&e)
+	t.post(e)
 }
 
 // admits tells why the account cannot take another grant, if so.
@@ -230,7 +230,7 @@ func (v *VoidGrant) run(t *tx) (Receipt, error) {
 			g.emptied = hourOf(t.now) // what it paid can come back as long as its charge is remembered
 		}
 	}
-	t.post(&e)
+	t.post(e)
 	r := t.receipt()
 	for _, p := range parts {
 		r.Amount += p.Amount

@@ -236,7 +236,7 @@ func TestUnbalancedPostingsStopTheReplica(t *testing.T) {
 	d.open(0)
 	x, err := d.m.bringUp(d.at, "a")
 	wantError(t, err, nil)
-	x.post(&Event{Postings: []Posting{{Book: Spent, Amount: 1}}})
+	x.post(Event{Postings: []Posting{{Book: Spent, Amount: 1}}})
 	wantError(t, x.commit(), errBroken)
 }
 

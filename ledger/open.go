@@ -60,7 +60,7 @@ func (o *OpenAccount) run(t *tx) (Receipt, error) {
 	t.open(o.Account)
 	a := &t.a
 	a.plan, a.labels, a.useCredits, a.blocked, a.overdraft = o.Plan, o.Labels, o.UseCredits, o.Blocked, o.Overdraft
-	t.post(&Event{Movement: Opening, Key: o.Key, Attributes: a.attributes()})
+	t.post(Event{Movement: Opening, Key: o.Key, Attributes: a.attributes()})
 	return t.receipt(), nil
 }
 
@@ -128,7 +128,7 @@ func (u *UpdateAccount) run(t *tx) (Receipt, error) {
 	if u.Relabel {
 		a.labels = u.Labels
 	}
-	t.post(&Event{Movement: Updating, Key: u.Key, Memo: u.Memo, Attributes: a.attributes()})
+	t.post(Event{Movement: Updating, Key: u.Key, Memo: u.Memo, Attributes: a.attributes()})
 	return t.receipt(), nil
 }
 

@@ -11,7 +11,7 @@ func (t *tx) settle() {
 		g.arrived, t.changed = true, true
 		if owed := -a.books[Overdrawn]; g.kind == Credit && owed > 0 {
 			x := min(owed, g.available)
-			t.post(&Event{Movement: Repaying, Grant: g.id, Postings: []Posting{{Available, g.id, -x}, {Book: Overdrawn, Amount: x}}})
+			t.post(Event{Movement: Repaying, Grant: g.id, Postings: []Posting{{Available, g.id, -x}, {Book: Overdrawn, Amount: x}}})
 		}
 	}
 	for i := 0; i < len(a.series); i++ {
@@ -24,7 +24,7 @@ func (t *tx) settle() {
 		}
 		g.expired, t.changed = true, true
 		if x := g.available; x > 0 {
-			t.post(&Event{Movement: Expiring, Grant: g.id, Postings: []Posting{{Available, g.id, -x}, {Expired, g.id, x}}})
+			t.post(Event{Movement: Expiring, Grant: g.id, Postings: []Posting{{Available, g.id, -x}, {Expired, g.id, x}}})
 		}
 	}
 	t.tidy()

@@ -78,7 +78,7 @@ func (t *tx) recur(g *Grant, id string) (Receipt, error) {
 		s.next = s.start(s.period(t.now, zone), zone) // those before it never were
 	}
 	a.series = append(a.series, s)
-	t.post(&Event{Movement: Granting, Key: g.Key, Grant: id, Made: []Terms{s.terms()}})
+	t.post(Event{Movement: Granting, Key: g.Key, Grant: id, Made: []Terms{s.terms()}})
 	t.settle()
 	r := t.receipt()
 	if made := a.grant(a.series[len(a.series)-1].current); made != nil {
@@ -127,7 +127,7 @@ func (t *tx) renew(s *series) {
 	}
 	s.current = made.id
 	t.a.add(made)
-	t.post(&Event{
+	t.post(Event{
 		Movement: Granting, Grant: made.id, Made: []Terms{made.terms()},
 		Postings: append(postings, Posting{Available, made.id, made.amount}),
 	})

@@ -67,7 +67,7 @@ func (f *Refund) run(t *tx) (Receipt, error) {
 	parts := unwind(first.Parts, debit.returned, amount)
 	e := f.event(amount)
 	expired := t.refund(&e, parts)
-	t.post(&e)
+	t.post(e)
 	debit.returned += amount
 	t.keys = append(t.keys, debit)
 	r := t.receipt()
@@ -105,7 +105,7 @@ func (f *Refund) ofHold(t *tx) Receipt {
 	}
 	e := f.event(amount)
 	expired := t.refund(&e, parts)
-	t.postHold(&e)
+	t.postHold(e)
 	r := t.holdReceipt(Done)
 	r.Amount, r.Parts, r.Expired = amount, parts, expired
 	return r

@@ -31,6 +31,10 @@ type tx struct {
 	events []byte // one after the other
 	ends   []int  // where each of them ends
 	keys   []record
+
+	e        Event // the one that is being posted
+	parts    []Part
+	postings []Posting
 }
 
 // begin returns the machine's transaction, empty.
@@ -50,8 +54,10 @@ func (t *tx) fail(err error) {
 
 // load reads the account at a place.
 func (t *tx) load(slot uint32) {
-	if err := t.a.read(t.m.accounts.at(slot)); err != nil {
-		t.fail(err)
+	t.m.in = reader(t.m.accounts.at(slot))
+	t.a.wire(&t.m.in)
+	if err := t.m.in.end(); err != nil {
+		t.fail(fmt.Errorf("record of account %q: %w", t.a.id, err))
 	}
 	t.slot, t.loaded = slot, true
 }
@@ -80,8 +86,9 @@ func (t *tx) open(id string) {
 }
 
 // post books an event: the one place where money moves. The event is complete but for its numbers and times.
-func (t *tx) post(e *Event) {
-	a := &t.a
+func (t *tx) post(posted Event) {
+	a, e := &t.a, &t.e
+	*e = posted
 	if err := e.check(); err != nil {
 		t.fail(fmt.Errorf("account %q: %w", a.id, err))
 	}
@@ -107,15 +114,15 @@ func (t *tx) post(e *Event) {
 	if t.loaded {
 		a.last = e.Seq
 	}
-	c := coder{b: t.events}
-	from := len(c.b)
-	e.write(&c)
-	t.events, t.ends = c.b, append(t.ends, len(c.b))
-	t.chain = chainOf(t.chain, c.b[from:])
+	c := &t.m.out
+	c.b = c.b[:0]
+	e.write(c)
+	t.events, t.chain = append(t.events, c.b...), chainOf(t.chain, c.b)
+	t.ends = append(t.ends, len(t.events))
 }
 
 // postHold books an event of the hold.
-func (t *tx) postHold(e *Event) {
+func (t *tx) postHold(e Event) {
 	e.Hold, e.After = t.h.id, t.h.change()
 	t.post(e)
 	t.holding = true
@@ -223,8 +230,7 @@ func (t *tx) installHold() {
 
 // encode returns what a shape writes.
 func (m *Machine) encode(wire func(*coder)) string {
-	c := coder{b: m.scratch[:0]}
-	wire(&c)
-	m.scratch = c.b
-	return string(c.b)
+	m.out.b = m.out.b[:0]
+	wire(&m.out)
+	return string(m.out.b)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weir-cluster/weir/ledger"
+	"github.com/weir-cluster/weir/ledger/journal"
 	"github.com/weir-cluster/weir/transport"
 )
 
@@ -103,5 +104,24 @@ func (p *parts) keepJournal(ctx context.Context) error {
 func (p *parts) pulse() *ledger.Pulse {
 	return &ledger.Pulse{
 		Machine: p.machine, Proposer: p.proposer.For(machineLedger, false), Leading: p.group.Leading, Now: p.now, Logger: p.cfg.Logger,
+	}
+}
+
+// books are the metrics of the ledger on a voter, by their names.
+func (p *parts) books() map[string]func() float64 {
+	of := func(value func(s journal.Stats) float64) func() float64 {
+		return func() float64 { return value(p.journal.Stats()) }
+	}
+	return map[string]func() float64{
+		"weir_ledger_accounts":   func() float64 { return float64(p.machine.Accounts()) },
+		"weir_ledger_keys":       func() float64 { return float64(p.machine.Keys()) },
+		"weir_ledger_open_holds": func() float64 { open, _ := p.machine.Holds(); return float64(open) },
+
+		"weir_journal_newest":        of(func(s journal.Stats) float64 { return float64(s.Newest) }),
+		"weir_journal_oldest":        of(func(s journal.Stats) float64 { return float64(s.Oldest) }),
+		"weir_journal_bytes":         of(func(s journal.Stats) float64 { return float64(s.Bytes) }),
+		"weir_journal_missing":       of(func(s journal.Stats) float64 { return float64(s.Missing) }),
+		"weir_journal_damaged_total": of(func(s journal.Stats) float64 { return float64(s.Damaged) }),
+		"weir_journal_forced_total":  of(func(s journal.Stats) float64 { return float64(s.Forced) }),
 	}
 }

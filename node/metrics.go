@@ -33,14 +33,15 @@ const durationName = "weir_check_duration_seconds"
 
 // gauges is what meters reads at each scrape.
 type gauges struct {
-	tally                                   func() cluster.Tally
-	lost                                    func() uint64 // leases
-	moves                                   func() (done uint64, took time.Duration)
-	unreached                               func() float64 // members
-	epoch, members, buckets, term, accounts func() float64
-	shares, bound                           func() float64 // buckets of shares; the most of these and of the home's each
-	leading                                 func() float64
-	lease                                   func() float64 // seconds
+	tally                         func() cluster.Tally
+	lost                          func() uint64 // leases
+	moves                         func() (done uint64, took time.Duration)
+	unreached                     func() float64 // members
+	epoch, members, buckets, term func() float64
+	books                         map[string]func() float64 // of the ledger, by name
+	shares, bound                 func() float64            // buckets of shares; the most of these and of the home's each
+	leading                       func() float64
+	lease                         func() float64 // seconds
 }
 
 // meters is a node's metrics. Labels are bounded: never an account or a key.
@@ -91,14 +92,15 @@ func newMeters(version string, g gauges) *meters {
 	m.set.NewGauge("weir_share_buckets", g.shares)
 	m.set.NewGauge("weir_raft_term", g.term)
 	m.set.NewGauge("weir_raft_leading", g.leading)
-	m.set.NewGauge("weir_ledger_accounts", g.accounts)
 	for name, of := range map[string]func(cluster.Tally) float64{
 		"weir_shipped_parcels_total":          func(t cluster.Tally) float64 { return float64(t.Parcels) },
 		"weir_shipped_bytes_total":            func(t cluster.Tally) float64 { return float64(t.Bytes) },
+		"weir_moved_bytes_total":              func(t cluster.Tally) float64 { return float64(t.Moved) },
 		"weir_shipped_anew_total":             func(t cluster.Tally) float64 { return float64(t.Again) },
 		"weir_handed_over_partitions_total":   func(t cluster.Tally) float64 { return float64(t.HandedOver) },
 		`weir_tenures_total{start="copy"}`:    func(t cluster.Tally) float64 { return float64(t.Inherited) },
 		`weir_tenures_total{start="cold"}`:    func(t cluster.Tally) float64 { return float64(t.Cold) },
+		"weir_tenures_found_total":            func(t cluster.Tally) float64 { return float64(t.Found) },
 		"weir_copies_behind_seconds":          func(t cluster.Tally) float64 { return t.Behind.Seconds() },
 		`weir_moving_partitions{to="others"}`: func(t cluster.Tally) float64 { return float64(t.Leaving) },
 		`weir_moving_partitions{to="this"}`:   func(t cluster.Tally) float64 { return float64(t.Awaiting) },
@@ -108,6 +110,9 @@ func newMeters(version string, g gauges) *meters {
 	m.set.NewGauge("weir_moves_total", func() float64 { done, _ := g.moves(); return float64(done) })
 	m.set.NewGauge("weir_moves_seconds_total", func() float64 { _, took := g.moves(); return took.Seconds() })
 	m.set.NewGauge("weir_unreached_members", g.unreached)
+	for name, of := range g.books {
+		m.set.NewGauge(name, of)
+	}
 	m.set.NewGauge("weir_leases_lost_total", func() float64 { return float64(g.lost()) })
 	m.set.NewGauge(fmt.Sprintf(`weir_build_info{version=%q}`, version), func() float64 { return 1 })
 	return m

@@ -36,7 +36,7 @@ func written(m *meters) string {
 func quietMeters() *meters {
 	zero := func() float64 { return 0 }
 	return newMeters("v", gauges{
-		epoch: zero, members: zero, buckets: zero, term: zero, accounts: zero, shares: zero, bound: zero, leading: zero, lease: zero,
+		epoch: zero, members: zero, buckets: zero, term: zero, shares: zero, bound: zero, leading: zero, lease: zero,
 		tally: func() cluster.Tally { return cluster.Tally{} }, lost: func() uint64 { return 0 },
 		moves: func() (uint64, time.Duration) { return 0, 0 }, unreached: zero,
 	})

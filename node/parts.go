@@ -315,7 +315,7 @@ func (p *parts) gauges() gauges {
 		buckets:   func() float64 { return float64(p.buckets.Len()) },
 		shares:    func() float64 { return float64(p.shares.Len()) },
 		bound:     func() float64 { return float64(p.cfg.BucketsMax) },
-		accounts:  func() float64 { return float64(p.machine.Accounts()) },
+		books:     p.books(),
 		term:      func() float64 { return float64(p.group.Status().Term) },
 		lease: func() float64 {
 			end, _ := p.lease.Until()

@@ -51,6 +51,7 @@ func TestTheLedgerFromTheCommandLine(t *testing.T) {
 	do(exitOK, "done", "credits", "void", "alice", "plan")
 
 	c.history(t)
+	c.weir(t, 1, "events", "tail").want(t, exitOK, "MOVEMENT", "void", "alice")
 	c.until(t, "the voters agree", func() bool { return c.weir(t, 2, "ledger", "status").code == exitOK })
 	c.weir(t, 2, "ledger", "status").want(t, exitOK, "leader", c.nodes[0].name, c.nodes[1].name, c.nodes[2].name, "DIGEST")
 }
