@@ -26,7 +26,7 @@ func (pt *partition) size() int64 { return int64(pt.table.len) + int64(pt.table.
 
 // load fills in the present bucket of the take and what it needs.
 func (pt *partition) load(t *Take, now int64) {
-	t.need, t.held = max(0, t.Cost), nil
+	t.need, t.held, t.ahead = max(0, t.Cost), nil, false
 	switch l := t.Limit; l.Algorithm {
 	case SlidingWindow:
 		pt.loadSliding(t, now)
@@ -44,6 +44,7 @@ func (pt *partition) load(t *Take, now int64) {
 		e := pt.table.find(t.Key)
 		if t.miss = e == nil; e != nil && e.kind() == window {
 			t.was = l.present(bucket{expires: e.expires(), count: e.units()}, now)
+			t.ahead = e.expires() > t.was.expires && now < e.expires()
 		} else {
 			t.was = l.present(pt.unknown(l, now), now)
 		}
@@ -132,7 +133,7 @@ func (pt *partition) loadSliding(t *Take, now int64) {
 		if e == nil || e.kind() != window || now >= e.expires() {
 			continue
 		}
-		known = true
+		known, t.ahead = true, t.ahead || e.expires() > t.was.expires+int64(l.Period)
 		if e.expires() == t.was.expires {
 			t.was.prev += e.units()
 		} else { // of the running window, or carried from one of another length
@@ -307,7 +308,7 @@ func (pt *partition) commit(now, asked int64, takes []Take, o Outcome) {
 			if t.lasts(o) {
 				pt.putRuns(t, now)
 			}
-		case t.held == nil && t.Taken > 0:
+		case t.held == nil && (t.Taken > 0 || t.ahead): // left ahead, it would count in its own window again
 			pt.put(t, t.Limit.after(t.was, takenOf(t.Key, takes)))
 		}
 	}

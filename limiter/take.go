@@ -48,6 +48,8 @@ type Take struct {
 	ends  int64  // when what a log or a slot took ends
 	held  *entry // a token bucket's; good while the table does not change
 	miss  bool   // the table did not hold it
+	// ahead : the table holds it as a later window's, of a node whose clock is ahead or of a longer Period.
+	ahead bool
 }
 
 // Outcome is the answer to all takes of one call together.

@@ -71,19 +71,15 @@ func insist(is func() bool) {
 	}
 }
 
-// leader waits until all that run say that the same node leads, and not the last one; nil when they do not in time.
+// leader waits until all that run have one view, and a leader that is not the last one; nil when they do not in time. Views may
+// still change after the faults are over, for a better deputy say: a look at one node before that and at another after it is
+// no disagreement.
 func (r *run) leader(ctx context.Context, h *hand, last *member) *member {
 	var next *member
 	err := until(leadWithin, func() bool {
-		said := make(map[string]bool)
-		for _, m := range r.c.all() {
-			if runs, _ := r.c.up(m); runs {
-				name, _ := h.look(ctx, m, make(map[string]chaos.Event))
-				said[name] = true
-				next = r.c.find(name)
-			}
-		}
-		return len(said) == 1 && next != nil && next != last && r.c.serves(next)
+		name, agreed := r.agreed(ctx, h, make(map[string]chaos.Event))
+		next = r.c.find(name)
+		return agreed && next != nil && next != last && r.c.serves(next)
 	})
 	if err != nil {
 		return nil

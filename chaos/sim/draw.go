@@ -240,6 +240,9 @@ func fits(steps []Step, nodes int) bool {
 		out := make(map[string]bool)
 		for _, s := range steps {
 			over := s.For > 0 && s.At+s.For+drawQuiet < at.At
+			if s.Inject == "wipe" && at.Inject == "wipe" {
+				over = false // the first vote may still be lost: no other node has it yet
+			}
 			if s.At <= at.At && !over && !slices.Contains(mild, s.Inject) && len(s.Nodes) < nodes {
 				for _, name := range s.Nodes {
 					out[name] = true

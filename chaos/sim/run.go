@@ -190,23 +190,30 @@ func (r *run) converge(ctx context.Context) {
 	looker := r.work.hand(1000)
 	said := make(map[string]chaos.Event)
 	err := until(convergeWithin, func() bool {
-		leaders, epochs := make(map[string]bool), make(map[uint64]bool)
 		for _, m := range r.c.all() {
-			runs, ready := r.c.up(m)
-			switch {
-			case r.c.serves(m) && !ready:
+			if _, ready := r.c.up(m); r.c.serves(m) && !ready {
 				return false
-			case !runs:
-				continue
 			}
-			leader, epoch := looker.look(ctx, m, said)
-			leaders[leader], epochs[epoch] = true, true
 		}
-		return len(leaders) == 1 && len(epochs) == 1 && !leaders[""] && !epochs[0]
+		_, agreed := r.agreed(ctx, looker, said)
+		return agreed
 	})
 	if err != nil {
 		r.record.event(chaos.Event{What: "diverged", Detail: fmt.Sprint("not one view after ", convergeWithin)})
 		return
 	}
 	r.record.event(chaos.Event{What: "converged"})
+}
+
+// agreed looks at every node that runs, and says whether all have the same view and leader.
+func (r *run) agreed(ctx context.Context, looker *hand, said map[string]chaos.Event) (leader string, agreed bool) {
+	leaders, epochs := make(map[string]bool), make(map[uint64]bool)
+	for _, m := range r.c.all() {
+		if runs, _ := r.c.up(m); runs {
+			name, epoch := looker.look(ctx, m, said)
+			leaders[name], epochs[epoch] = true, true
+			leader = name
+		}
+	}
+	return leader, len(leaders) == 1 && len(epochs) == 1 && leader != "" && !epochs[0]
 }

@@ -12,6 +12,7 @@ import (
 
 type ledgerCommand struct {
 	Status   ledgerStatusCommand   `cmd:"" help:"Show what each voter has, and whether they agree."`
+	Verify   ledgerVerifyCommand   `cmd:"" help:"Audit a data directory, a backup or the running cluster."`
 	Entries  ledgerEntriesCommand  `cmd:"" help:"List the movements of an account."`
 	Snapshot ledgerSnapshotCommand `cmd:"" help:"Write a backup of the ledger and the policy to a file."`
 	Restore  ledgerRestoreCommand  `cmd:"" help:"Begin a new cluster with a backup, offline."`

@@ -122,6 +122,56 @@ func (o *Offline) Recover(name string, machines map[string]Machine) error {
 	return o.look()
 }
 
+// Replay brings machines to the end of the log, from the newest snapshot on, and changes nothing in the storage. All of the log is
+// taken for agreed, as by Recover.
+func (o *Offline) Replay(machines map[string]Machine) error {
+	p := newReplica(machines, func() {})
+	all, err := o.stores.Snapshots.List()
+	if err != nil {
+		return fmt.Errorf("replay: list snapshots: %w", err)
+	}
+	from, err := o.stores.Log.FirstIndex()
+	if err != nil {
+		return fmt.Errorf("replay: %w", err)
+	}
+	if len(all) > 0 {
+		_, state, err := o.stores.Snapshots.Open(all[0].ID)
+		if err != nil {
+			return fmt.Errorf("replay: open snapshot %s: %w", all[0].ID, err)
+		}
+		if err := errors.Join(p.Restore(state), state.Close()); err != nil {
+			return fmt.Errorf("replay: snapshot %s: %w", all[0].ID, err)
+		}
+		from = max(from, all[0].Index+1)
+	}
+	for i := from; from > 0 && i <= o.last; i++ {
+		var e raft.Log
+		if err := o.stores.Log.GetLog(i, &e); err != nil {
+			return fmt.Errorf("replay: entry %d: %w", i, err)
+		}
+		if e.Type != raft.LogCommand {
+			continue
+		}
+		p.Apply(&e)
+		if err := p.err(); err != nil {
+			return fmt.Errorf("replay: %w", err)
+		}
+	}
+	return nil
+}
+
+// ReadState gives machines what a backup's snapshot has of each, and leaves out what it has of others.
+func ReadState(state io.Reader, machines map[string]Machine) error {
+	_, err := readSnapshot(state, func(name string, r io.Reader) error {
+		if m := machines[name]; m != nil {
+			return m.Restore(r)
+		}
+		_, err := io.Copy(io.Discard, r)
+		return err
+	})
+	return err
+}
+
 // Restore gives an empty storage the state of a backup's snapshot, as the beginning of a group whose one server it is, under a
 // node's name. A machine that the backup lacks begins as it is. ErrHasState: the storage is not empty.
 func (o *Offline) Restore(name string, l Label, backup io.Reader, machines map[string]Machine) error {
