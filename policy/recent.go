@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -13,21 +14,23 @@ import (
 const (
 	// recentFor is how long a check with an id is remembered: who sent it has answered by then.
 	recentFor = 2 * time.Second
-	// recentBits make 16,384 places, for as many checks with ids in two seconds and some luck. When all places are taken a new
-	// check gets the place of an older one, and what that took stays taken whatever becomes of it: one unit less for its caller,
-	// never one more.
-	recentBits = 14
+	// recentMax bounds the checks that are remembered. Beyond it the oldest is forgotten, and what that took stays taken whatever
+	// becomes of it: one unit less for its caller, never one more.
+	recentMax = 1 << 14
 )
 
-// recent is what was taken lately for checks with ids. Each has one place, by its id.
+// recent is what was taken lately for checks with ids.
 type recent struct {
-	mu     sync.Mutex // guards what follows
-	policy *Policy    // that all were decided by: the next one forgets them, since they would keep it in memory
-	places []taken    // nil before the first
+	mu             sync.Mutex // guards what follows
+	policy         *Policy    // that all were decided by: the next one forgets them, since they would keep it in memory
+	known          map[uint64]*taken
+	oldest, newest *taken // all of them, in the order in which they were first asked
+	free           *taken // forgotten ones, for their memory
 }
 
 // taken is what was taken for a check and what was answered, or that it was cancelled: then what it takes is to be undone.
 type taken struct {
+	next      *taken
 	id        uint64
 	at        int64 // when it was asked last, Unix nanoseconds
 	cancelled bool
@@ -45,24 +48,52 @@ func (d *Decision) copyOver(to *Decision) {
 	to.Limits, to.Sources = limits, sources
 }
 
-// vacate returns what was in the place and leaves it empty, but for the memory that the next one can use.
+// vacate returns what was taken and leaves nothing, but for the memory that the next one can use.
 func (t *taken) vacate() (was taken) {
 	was, t.takes = *t, nil
-	*t = taken{answer: Decision{Limits: t.answer.Limits[:0], Sources: t.answer.Sources[:0]}}
+	*t = taken{next: t.next, id: t.id, at: math.MinInt64, answer: Decision{Limits: t.answer.Limits[:0], Sources: t.answer.Sources[:0]}}
 	return was
 }
 
-// place returns where a check is remembered, or would be. It is called with the lock.
-func (r *recent) place(id uint64) *taken {
-	if r.places == nil {
-		r.places = make([]taken, 1<<recentBits)
+// fades says whether it need not be remembered any more.
+func (t *taken) fades(now int64) bool { return t.at <= now-int64(recentFor) }
+
+// find returns what is remembered of a check, nil if nothing is. It is called with the lock.
+func (r *recent) find(id uint64, now int64) *taken {
+	if t := r.known[id]; t != nil && !t.fades(now) {
+		return t
 	}
-	return &r.places[id*0x9e3779b97f4a7c15>>(64-recentBits)]
+	return nil
 }
 
-// has says whether the place is that of a check which is remembered yet.
-func (t *taken) has(id uint64, now int64) bool {
-	return t.id == id && now-t.at < int64(recentFor)
+// add remembers a check that is not yet, and forgets what it need not know any more. It is called with the lock.
+func (r *recent) add(id uint64, now int64) *taken {
+	for r.oldest != nil && (r.oldest.fades(now) || len(r.known) >= recentMax) {
+		t := r.oldest
+		r.oldest = t.next
+		if r.known[t.id] == t {
+			delete(r.known, t.id)
+		}
+		was := t.vacate()
+		t.takes, t.next, r.free = was.takes[:0], r.free, t
+	}
+	t := r.free
+	if t == nil {
+		t = new(taken)
+	} else {
+		r.free = t.next
+	}
+	t.next, t.id, t.at = nil, id, now
+	if r.oldest == nil {
+		r.oldest = t
+	} else {
+		r.newest.next = t
+	}
+	if r.newest = t; r.known == nil {
+		r.known = make(map[uint64]*taken)
+	}
+	r.known[id] = t
+	return t
 }
 
 // errCancelled is why nobody decides a check whose sender has answered otherwise.
@@ -73,9 +104,9 @@ var errCancelled = errors.New("the check was cancelled")
 func (w *Waterfall) again(id uint64, now int64, d *Decision) (bool, error) {
 	w.recent.mu.Lock()
 	defer w.recent.mu.Unlock()
-	t := w.recent.place(id)
+	t := w.recent.find(id, now)
 	switch {
-	case !t.has(id, now):
+	case t == nil:
 		return false, nil
 	case t.cancelled:
 		return false, fmt.Errorf("%w: %w", ErrUnavailable, errCancelled)
@@ -100,26 +131,26 @@ func (w *Waterfall) remember(p *plan, r *Request, d *Decision) {
 	}
 }
 
-// settle puts what a check took and was answered in its place. If the same check was there first it says that mine is to be undone.
+// settle remembers what a check took and was answered. If the same check was there first it says that mine is to be undone.
 func (r *recent) settle(mine *taken, p *plan, d *Decision) (undo bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.policy != p.policy {
-		r.policy = p.policy
-		for i := range r.places {
-			if o := &r.places[i]; !o.cancelled {
-				o.vacate()
+		r.policy, r.free = p.policy, nil
+		for t := r.oldest; t != nil; t = t.next {
+			if !t.cancelled {
+				t.vacate()
 			}
 		}
 	}
-	t := r.place(mine.id)
-	if t.has(mine.id, mine.at) {
+	if t := r.find(mine.id, mine.at); t != nil {
 		mine.takes = append(mine.takes, p.takes...)
 		if !t.cancelled {
 			t.answer.copyOver(d)
 		}
 		return true
 	}
+	t := r.add(mine.id, mine.at)
 	mine.takes, mine.answer = append(t.takes[:0], p.takes...), t.answer
 	d.copyOver(&mine.answer)
 	*t = *mine
@@ -129,16 +160,23 @@ func (r *recent) settle(mine *taken, p *plan, d *Decision) (undo bool) {
 // Cancel undoes what a check with an id has taken, or will have when it comes within two seconds: its sender has answered otherwise.
 // It may be called any number of times.
 func (w *Waterfall) Cancel(id uint64) {
-	now := w.c.Now().UnixNano()
-	w.recent.mu.Lock()
-	t := w.recent.place(id)
-	was := t.vacate()
-	t.id, t.at, t.cancelled = id, now, true
-	w.recent.mu.Unlock()
-	if !was.has(id, now) {
-		return
+	if was := w.recent.cancel(id, w.c.Now().UnixNano()); was.id == id {
+		w.takeBack(was)
 	}
-	w.takeBack(was)
+}
+
+// cancel remembers that a check is cancelled and returns what it took, zero if that is nothing.
+func (r *recent) cancel(id uint64, now int64) (was taken) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.find(id, now)
+	if t == nil {
+		t = r.add(id, now)
+	} else {
+		was = t.vacate()
+	}
+	t.at, t.cancelled = now, true
+	return was
 }
 
 // takeBack gives back what was taken, to limits only while this node is home. Of a check that was cancelled there is nothing.

@@ -165,22 +165,30 @@ func TestCancelForgetsWhatItMust(t *testing.T) {
 	}
 }
 
-func TestAnIDFindsOnlyItsOwn(t *testing.T) {
+func TestTheOldestIsForgottenForOneTooMany(t *testing.T) {
 	g := recentRig(t)
 	g.check(t, sent(0, 1))
-	if g.w.recent.places != nil {
+	if g.w.recent.known != nil {
 		t.Error("a check without an id is remembered")
 	}
-	at, other := g.w.recent.place(1), uint64(2)
-	for g.w.recent.place(other) != at {
-		other++
-	}
 	g.check(t, sent(1, 1))
-	g.check(t, sent(other, 1)) // in the same place
+	for id := range uint64(recentMax) {
+		g.w.Cancel(id + 2)
+	}
+	if n := len(g.w.recent.known); n != recentMax {
+		t.Errorf("%d are remembered, want %d", n, recentMax)
+	}
 	g.w.Cancel(1)
-	g.stands(t, 2, 47, 1, "it was forgotten for a newer one")
-	if _, err := g.w.Check(t.Context(), sent(1, 1)); !errors.Is(err, errCancelled) {
-		t.Error("and that it was cancelled")
+	g.stands(t, 3, 48, 1, "it was not forgotten")
+	for _, id := range []uint64{1, recentMax, recentMax + 1} {
+		if _, err := g.w.Check(t.Context(), sent(id, 1)); !errors.Is(err, errCancelled) {
+			t.Errorf("that %d was cancelled is forgotten: %v", id, err)
+		}
+	}
+	g.now = g.now.Add(recentFor)
+	g.check(t, sent(1, 1))
+	if n := len(g.w.recent.known); n != 1 {
+		t.Errorf("%d are remembered after two seconds, want the last only", n)
 	}
 }
 
