@@ -22,12 +22,21 @@ import (
 func (k *Client) OpenAccount(ctx context.Context, key string, a Account) (Receipt, error) {
 	r := &weirv1.OpenAccountRequest{
 		IdempotencyKey: key, Account: a.ID, Plan: a.Plan, UseCredits: a.UseCredits, OverdraftMicros: a.OverdraftMicros,
-		Blocked: a.Blocked,
-	}
-	for name, value := range a.Labels {
-		r.Labels = append(r.Labels, &weirv1.Label{Name: name, Value: value})
+		Blocked: a.Blocked, Labels: labels(a.Labels),
 	}
 	return k.write(ctx, key, func(ctx context.Context, l *link) (*weirv1.Receipt, error) { return l.ledger.OpenAccount(ctx, r) })
+}
+
+// UpdateAccount changes what is named of an account.
+func (k *Client) UpdateAccount(ctx context.Context, key, account string, a AccountChange) (Receipt, error) {
+	r := &weirv1.UpdateAccountRequest{
+		IdempotencyKey: key, Account: account, Plan: a.Plan, UseCredits: a.UseCredits, OverdraftMicros: a.OverdraftMicros,
+		Blocked: a.Blocked, Memo: a.Memo,
+	}
+	if a.Labels != nil {
+		r.Labels = &weirv1.Labels{Labels: labels(a.Labels)}
+	}
+	return k.write(ctx, key, func(ctx context.Context, l *link) (*weirv1.Receipt, error) { return l.ledger.UpdateAccount(ctx, r) })
 }
 
 // Grant gives credit to an account.
@@ -38,6 +47,18 @@ func (k *Client) Grant(ctx context.Context, key, account string, g Grant) (Recei
 		Every: g.Every, Zone: g.Zone, RolloverMicros: g.RolloverMicros, AppliesTo: facts(g.AppliesTo),
 	}
 	return k.write(ctx, key, func(ctx context.Context, l *link) (*weirv1.Receipt, error) { return l.ledger.Grant(ctx, r) })
+}
+
+// VoidGrant takes back what is left of a grant, and ends one that recurs.
+func (k *Client) VoidGrant(ctx context.Context, key, account, grant, memo string) (Receipt, error) {
+	r := &weirv1.VoidGrantRequest{IdempotencyKey: key, Account: account, Grant: grant, Memo: memo}
+	return k.write(ctx, key, func(ctx context.Context, l *link) (*weirv1.Receipt, error) { return l.ledger.VoidGrant(ctx, r) })
+}
+
+// Adjust corrects a balance by hand.
+func (k *Client) Adjust(ctx context.Context, key, account string, a Adjustment) (Receipt, error) {
+	r := &weirv1.AdjustRequest{IdempotencyKey: key, Account: account, AmountMicros: a.AmountMicros, Kind: a.Kind, Memo: a.Memo}
+	return k.write(ctx, key, func(ctx context.Context, l *link) (*weirv1.Receipt, error) { return l.ledger.Adjust(ctx, r) })
 }
 
 // Debit takes credit from an account. What the ledger refuses is a Receipt that is Refused, not an error.
@@ -52,9 +73,16 @@ func (k *Client) Debit(ctx context.Context, key, account string, d Debit) (Recei
 // Balance returns an account as the ledger has it now (linearizable). ErrNotFound, ErrUnreachable, or another error
 // when no node answers.
 func (k *Client) Balance(ctx context.Context, account string) (Statement, error) {
-	a, err := anywhere(ctx, k, func(ctx context.Context, l *link) (*weirv1.Account, error) {
-		return l.ledger.GetAccount(ctx, &weirv1.GetAccountRequest{Account: account})
-	})
+	return k.AccountAsOf(ctx, account, Read{})
+}
+
+// AccountAsOf is Balance as of what r asks for.
+func (k *Client) AccountAsOf(ctx context.Context, account string, r Read) (Statement, error) {
+	q := &weirv1.GetAccountRequest{Account: account, MinIndex: r.MinIndex}
+	if r.MaxStaleness > 0 {
+		q.MaxStalenessMs = max(1, r.MaxStaleness.Milliseconds())
+	}
+	a, err := anywhere(ctx, k, func(ctx context.Context, l *link) (*weirv1.Account, error) { return l.ledger.GetAccount(ctx, q) })
 	if err != nil {
 		return Statement{}, fmt.Errorf("balance of %s: %w", account, err)
 	}
@@ -155,6 +183,15 @@ func outcomeStatus(outcome string) (status int, reason string) {
 	default:
 		return http.StatusConflict, reason
 	}
+}
+
+// labels are labels in the order of their names: a repetition has the same contents.
+func labels(in map[string]string) []*weirv1.Label {
+	var out []*weirv1.Label
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		out = append(out, &weirv1.Label{Name: name, Value: in[name]})
+	}
+	return out
 }
 
 // facts are attributes in the order of their names.

@@ -38,6 +38,9 @@ func TestGrantAndBalance(t *testing.T) {
 		if err != nil || s.ID != "acme" || s.BalanceMicros != 7 || s.ByKind["promo"] != 7 || s.Labels["tier"] != "gold" {
 			t.Errorf("%+v, %v", s, err)
 		}
+		if s, err := k.AccountAsOf(t.Context(), "acme", client.Read{MaxStaleness: 30 * time.Microsecond, MinIndex: 9}); err != nil || s.HeldMicros != 1 || s.Index != 9 {
+			t.Errorf("asked for at most 1 ms and index 9: %+v, %v", s, err)
+		}
 		if _, err := k.Grant(t.Context(), "", "acme", client.Grant{}); !errors.Is(err, client.ErrNoKey) {
 			t.Errorf("%v", err)
 		}

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
@@ -267,6 +268,7 @@ func TestCloseDrains(t *testing.T) {
 		if took := time.Since(began); took > 100*time.Millisecond {
 			t.Errorf("closed after %v", took)
 		}
+		synctest.Wait() // for those that have their answer and did not get to hand it on
 		for range cap(answers) {
 			select {
 			case d := <-answers:

@@ -229,6 +229,15 @@ type LedgerStatus struct {
 	Index     uint64        `json:"index"`
 	Term      uint64        `json:"term"`
 	Time      time.Time     `json:"time,omitzero"`
+	Journal   *JournalRange `json:"journal,omitempty"` // of the node that answers
+}
+
+// JournalRange is what the journal of a node has of the events.
+type JournalRange struct {
+	Oldest  uint64 `json:"oldest"` // 0: none
+	Newest  uint64 `json:"newest"`
+	Bytes   int64  `json:"bytes"`
+	Missing uint64 `json:"missing"` // in gaps, to be fetched from other voters
 }
 
 // EventCursor is how far a consumer of the events has come.

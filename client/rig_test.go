@@ -285,8 +285,12 @@ func (f *fake) Grant(_ context.Context, g *weirv1.GrantRequest) (*weirv1.Receipt
 	return &weirv1.Receipt{Outcome: "done", Account: g.GetAccount(), Seq: 2, AmountMicros: g.GetAmountMicros(), BalanceAfterMicros: g.GetAmountMicros()}, nil
 }
 
+// GetAccount tells how it was asked in what is held and in the index.
 func (f *fake) GetAccount(_ context.Context, q *weirv1.GetAccountRequest) (*weirv1.Account, error) {
-	return &weirv1.Account{Id: q.GetAccount(), BalanceMicros: 7, PromoMicros: 7, Labels: []*weirv1.Label{{Name: "tier", Value: "gold"}}}, nil
+	return &weirv1.Account{
+		Id: q.GetAccount(), BalanceMicros: 7, PromoMicros: 7, Labels: []*weirv1.Label{{Name: "tier", Value: "gold"}},
+		HeldMicros: q.GetMaxStalenessMs(), Index: q.GetMinIndex(),
+	}, nil
 }
 
 // config is of a client that knows one seed, the last node, and lives on a host of its own.

@@ -54,15 +54,19 @@ type exporter struct {
 func (pt *partition) exporter(now int64, head *chunk, most int) *exporter {
 	x := &exporter{now: max(now, pt.seen), cold: pt.cold, table: &pt.table, most: max(most, chunkMin)}
 	if pt.cold {
-		head.coldAge = uint64(max(0, x.now-pt.coldSince)) + 1
+		head.coldAge = x.age(pt.coldSince)
 	}
 	if pt.inherited {
-		head.inheritedAge = uint64(max(0, x.now-pt.inheritedSince)) + 1
+		head.inheritedAge = x.age(pt.inheritedSince)
 	}
 	x.out, x.scope = head.appendHead(make([]byte, 0, chunkMin))
 	x.head = len(x.out)
 	return x
 }
+
+// age is how long ago a moment was, plus 1. What is older than can be told, as the state of a disk that was restored as older than any
+// debt lasts, is as old as can be told.
+func (x *exporter) age(since int64) uint64 { return uint64(min(max(0, x.now-since), momentMax-1)) + 1 }
 
 // pages writes buckets until there are no more, or the chunk is full.
 func (x *exporter) pages(at *Cursor) (done bool) {

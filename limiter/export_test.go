@@ -282,6 +282,25 @@ func TestRestoredChunkHasAged(t *testing.T) {
 	}
 }
 
+// What a disk kept too long is restored as older than any debt lasts, and goes on to a deputy from there.
+func TestWhatWasRestoredAsOldAsCanBeIsExported(t *testing.T) {
+	t.Parallel()
+	home, again, deputy := NewStore(DefaultConfig()), NewStore(DefaultConfig()), NewStore(DefaultConfig())
+	home.Cold(7, start)
+	home.Inherit(7, start)
+	for _, age := range []time.Duration{1<<62 - 1, 1 << 62, 1<<63 - 1} {
+		again.Drop(7)
+		if err := again.Restore(7, start, age, whole(home, start)); err != nil {
+			t.Error(err)
+		}
+		b := whole(again, start+int64(time.Hour))
+		if err := deputy.Restore(7, start, 0, b); err != nil {
+			t.Errorf("aged by %d: %v", age, err)
+		}
+		deputy.Drop(7)
+	}
+}
+
 // FuzzChunk sends any bytes: what is accepted must be written again the same way, and leave a store that works.
 func FuzzChunk(f *testing.F) {
 	home := NewStore(DefaultConfig())

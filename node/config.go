@@ -51,6 +51,8 @@ type Config struct {
 	// keys beyond it get their limits' fallback. A bucket is about 49 bytes.
 	BucketsMax int64
 
+	Webhooks []Webhook // where the ledger's events are posted; the same on every node
+
 	Lease cluster.LeaseTimes // of the right to decide as home; nodes may have different ones
 
 	DrainTimeout   time.Duration // of a graceful stop
@@ -115,6 +117,9 @@ func (c Config) Validate() error {
 	say(c.SnapshotEvery <= 0, fmt.Errorf("snapshot every %s: must be positive", c.SnapshotEvery))
 	say(c.DrainTimeout <= 0 || c.RequestTimeout <= 0 || c.ForwardTimeout <= 0, errors.New("timeouts must be positive"))
 	if err := c.Lease.Validate(group.DefaultConfig().ElectionTimeout); err != nil {
+		wrong = append(wrong, err)
+	}
+	if err := c.checkWebhooks(); err != nil {
 		wrong = append(wrong, err)
 	}
 	say(c.ForwardTimeout > c.RequestTimeout, fmt.Errorf("forward timeout %s: must not exceed the request timeout %s", c.ForwardTimeout, c.RequestTimeout))

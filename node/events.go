@@ -46,10 +46,12 @@ func (p *parts) voters() []string {
 	return all
 }
 
-// votes says whether this node follows the log, so that its own journal goes on.
+// votes says whether this node follows the log, so that its own journal goes on. One that was replaced while it was cut off still
+// believes that it votes, but it hears no leader.
 func (p *parts) votes() bool {
 	voters, _, err := p.group.Electorate()
-	return err == nil && voters[p.cfg.Name] == p.group.ID()
+	_, led := p.group.Leader()
+	return err == nil && led && voters[p.cfg.Name] == p.group.ID()
 }
 
 // shelf is where this node reads events: in its own journal if it votes, else in that of a voter.
@@ -86,11 +88,8 @@ func (p *parts) keepJournal(ctx context.Context) error {
 	go func() {
 		defer close(mended)
 		p.look(ctx, mendEvery, func() bool {
-			if len(p.journal.Gaps()) == 0 || !p.votes() {
-				return false
-			}
-			if err := p.journal.Mend(ctx, p.links.Events(p.voters)); err != nil && ctx.Err() == nil {
-				p.cfg.Logger.Warn("the journal of the ledger has a gap that no voter could fill yet", "error", err)
+			if err := p.mend(ctx); err != nil && ctx.Err() == nil {
+				p.cfg.Logger.Warn("the journal of the ledger lacks events that no voter could give yet", "error", err)
 			}
 			return false
 		})
@@ -98,6 +97,20 @@ func (p *parts) keepJournal(ctx context.Context) error {
 	err := p.journal.Run(ctx)
 	<-mended
 	return errors.Join(err, p.journal.Close())
+}
+
+// mend fetches what the journal lacks at its end, and then what it lacks between. An event is in the journal before it is in the
+// state: if the state has more, it is that of a snapshot.
+func (p *parts) mend(ctx context.Context) error {
+	state, _ := p.machine.Events()
+	if state <= p.journal.Newest() && len(p.journal.Gaps()) == 0 || !p.votes() {
+		return nil
+	}
+	others := p.links.Events(p.voters)
+	if err := p.journal.Extend(ctx, others, state); err != nil {
+		return err
+	}
+	return p.journal.Mend(ctx, others)
 }
 
 // pulse is what drives the ledger by time, from the node that leads.
@@ -113,8 +126,14 @@ func (p *parts) books() map[string]func() float64 {
 		return func() float64 { return value(p.journal.Stats()) }
 	}
 	return map[string]func() float64{
-		"weir_ledger_accounts":   func() float64 { return float64(p.machine.Accounts()) },
-		"weir_ledger_keys":       func() float64 { return float64(p.machine.Keys()) },
+		"weir_ledger_accounts": func() float64 { return float64(p.machine.Accounts()) },
+		"weir_ledger_keys":     func() float64 { return float64(p.machine.Keys()) },
+		"weir_ledger_disk_full": func() float64 {
+			if p.group.Full() {
+				return 1
+			}
+			return 0
+		},
 		"weir_ledger_open_holds": func() float64 { open, _ := p.machine.Holds(); return float64(open) },
 
 		"weir_journal_newest":        of(func(s journal.Stats) float64 { return float64(s.Newest) }),

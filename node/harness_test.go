@@ -45,6 +45,7 @@ type simNode struct {
 	name, ip  string
 	storage   group.Storage
 	snapshots node.Snapshots // nil: none
+	webhooks  []node.Webhook
 	node      *node.Node
 	cancel    context.CancelFunc
 	done      chan error
@@ -119,7 +120,7 @@ func (s *sim) run(m *simNode, expect int, join []string) {
 	s.t.Helper()
 	c := node.DefaultConfig()
 	c.Name, c.Network, c.Clock, c.Storage = m.name, s.network.Host(m.ip), time.Now, m.storage
-	c.Snapshots = m.snapshots
+	c.Snapshots, c.Webhooks = m.snapshots, m.webhooks
 	c.HTTPAddr, c.GRPCAddr, c.GossipAddr, c.PeerAddr = m.ip+":8080", m.ip+":8081", m.ip+":7946", m.ip+":7947"
 	c.BootstrapExpect, c.Policy, c.PolicyName = expect, []byte(simPolicy), "sim.yaml"
 	c.Logger = slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelError + 1}))

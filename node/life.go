@@ -56,12 +56,14 @@ func (p *parts) stages(ready chan struct{}) []stage {
 			return serveGRPC(ctx, p.peerServer(ctx.Done()), p.port.GRPC(), peerTimeout)
 		}},
 		{"journal", p.keepJournal},
+		{"dead letters", p.keepLetters},
 		{"raft", p.group.Run},
 		{"lineage", p.remember},
 		{"gossip", func(ctx context.Context) error { return p.gossip.Run(ctx, p.roster) }},
 		{"book", p.book.Run},
 		{"keeper", p.keeper.Run},
 		{"ledger", p.pulse().Run},
+		{"webhooks", p.post},
 		{"snapshots", p.snapshots.Run},
 		{"copies", p.copies.Run},
 		{"debits", p.debits.Run},
@@ -148,6 +150,15 @@ func (p *parts) notReady() error {
 		return errors.New("not in the view yet")
 	}
 	return nil
+}
+
+// concern returns what an operator should look after, though this node does its work: decides, and asks other voters for credit. When
+// the disks of all voters are full, no node should be without traffic for it.
+func (p *parts) concern() string {
+	if p.group.Full() {
+		return "the disk is nearly full: this node's log takes no credit writes until there is room; the other voters go on without it"
+	}
+	return ""
 }
 
 // watch closes ready at the first moment this node can decide, and then keeps the gRPC health in step, those who watch the
@@ -291,8 +302,8 @@ func (p *parts) serveHTTP(ctx context.Context, closing <-chan struct{}) error {
 	api := &transport.HTTPServer{
 		Access: p.router, Ledger: p.ledger, Policies: p.library(), Versions: p.library(), Beside: p.library(),
 		Policy: p.book.Current, JSON: p.rls().JSON, Views: p, Roster: roster{p}, Backups: backups{p}, Headers: p.headerStyle,
-		Events: p.events(closing), Now: p.now,
-		Ready: p.notReady, Metrics: p.meters.write, Jitter: jitter, Timeout: p.cfg.RequestTimeout,
+		Events: p.events(closing), Webhooks: p.webhookDoor(), Journal: p.journal.Stats, Now: p.now,
+		Ready: p.notReady, Concern: p.concern, Metrics: p.meters.write, Jitter: jitter, Timeout: p.cfg.RequestTimeout,
 	}
 	s := &http.Server{
 		Handler: api.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second,

@@ -59,6 +59,7 @@ type parts struct {
 	ledger    *ledger.Ledger
 	waterfall *policy.Waterfall
 	meters    *meters
+	sink      sink
 	router    *cluster.Router
 	audience  transport.Audience
 
@@ -76,6 +77,9 @@ func build(cfg Config) (*parts, error) {
 		return nil, errors.Join(err, p.unlisten())
 	}
 	p.decide()
+	if err := p.openSink(); err != nil {
+		return nil, errors.Join(err, p.unlisten())
+	}
 	return p, nil
 }
 

@@ -38,6 +38,7 @@ const (
 	wordMethod      = "METHOD_NOT_ALLOWED"
 	wordPresent     = "MEMBER_PRESENT"
 	wordSlow        = "SLOW"
+	wordRefused     = "ENDPOINT_REFUSED"
 )
 
 // kind is a class of errors: its word, its gRPC code, its HTTP status, and the sentinel that stands for it.
@@ -59,6 +60,8 @@ func kinds() []kind {
 		{wordNotFound, codes.NotFound, http.StatusNotFound, "No such reservation", policy.ErrNoReservation},
 		{wordNotFound, codes.NotFound, http.StatusNotFound, "No such account", ledger.ErrNoAccount},
 		{wordNotFound, codes.NotFound, http.StatusNotFound, "No such member", cluster.ErrNoMember},
+		{wordNotFound, codes.NotFound, http.StatusNotFound, "No such dead letter", ErrNoLetter},
+		{wordRefused, codes.FailedPrecondition, http.StatusBadGateway, "The webhook's endpoint did not take it", errRefused},
 		{wordNoHold, codes.NotFound, http.StatusNotFound, "No such hold, or not yet", ledger.ErrNoHold},
 		{wordNoCharge, codes.NotFound, http.StatusNotFound, "No such charge, or not yet", ledger.ErrNoCharge},
 		{wordNoGrant, codes.NotFound, http.StatusNotFound, "No such grant", ledger.ErrNoGrant},

@@ -74,7 +74,7 @@ type EventDoor struct {
 // wish is which events a consumer wants, and from where on.
 type wish struct {
 	after     uint64
-	account   string
+	accounts  []string // empty: all
 	movements []string
 	follow    bool
 }
@@ -102,6 +102,14 @@ func (d *EventDoor) newWish(ctx context.Context, w wish, cursor string) (wish, e
 	return w, err
 }
 
+// oneAccount is an account that may be left out, as a wish has it.
+func oneAccount(id string) []string {
+	if id == "" {
+		return nil
+	}
+	return []string{id}
+}
+
 func cursorName(name string) error {
 	if name == "" || len(name) > ledger.CursorMax {
 		return fmt.Errorf("%w: a cursor's name of %d bytes, expected 1 to %d", ledger.ErrInvalid, len(name), ledger.CursorMax)
@@ -110,7 +118,7 @@ func cursorName(name string) error {
 }
 
 func (w *wish) wants(e *ledger.Event) bool {
-	return (w.account == "" || e.Account == w.account) && (len(w.movements) == 0 || slices.Contains(w.movements, e.Movement.String()))
+	return (len(w.accounts) == 0 || slices.Contains(w.accounts, e.Account)) && (len(w.movements) == 0 || slices.Contains(w.movements, e.Movement.String()))
 }
 
 // page returns the events that are wanted of the next ones, and the seq up to which the journal was looked at: w.after when

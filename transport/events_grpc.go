@@ -18,7 +18,7 @@ func (s *LedgerServer) StreamEvents(r *weirv1.StreamEventsRequest, stream grpc.S
 		return toStatus(errNoEvents)
 	}
 	ctx := stream.Context()
-	w, err := s.Events.newWish(ctx, wish{after: r.GetAfter(), account: r.GetAccount(), movements: r.GetTypes(), follow: !r.GetOnce()}, r.GetCursor())
+	w, err := s.Events.newWish(ctx, wish{after: r.GetAfter(), accounts: oneAccount(r.GetAccount()), movements: r.GetTypes(), follow: !r.GetOnce()}, r.GetCursor())
 	if err != nil {
 		return toStatus(err)
 	}

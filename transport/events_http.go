@@ -59,7 +59,7 @@ func (s *HTTPServer) eventsWish(r *http.Request, sse bool) (want wish, limit uin
 		return wish{}, 0, errNoEvents
 	}
 	q := r.URL.Query()
-	want = wish{account: q.Get("account"), follow: sse}
+	want = wish{accounts: oneAccount(q.Get("account")), follow: sse}
 	for _, types := range q["types"] {
 		want.movements = append(want.movements, strings.Split(types, ",")...)
 	}

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/weir-cluster/weir/api"
+	"github.com/weir-cluster/weir/ledger/journal"
 	"github.com/weir-cluster/weir/policy"
 )
 
@@ -23,7 +24,7 @@ const (
 	policyMax = policy.TextMax
 )
 
-// HTTPServer is the HTTP/JSON API. Its zero value is not usable: every field but AuthTimeout must be set.
+// HTTPServer is the HTTP/JSON API. Its zero value is not usable: every field must be set that does not say otherwise.
 type HTTPServer struct {
 	Access   Access
 	Ledger   Ledger
@@ -35,6 +36,10 @@ type HTTPServer struct {
 	Backups  Backups
 	// Events is where events are read; nil: this node serves none.
 	Events *EventDoor
+	// Webhooks are what this node posts events to.
+	Webhooks WebhookDoor
+	// Journal tells what this node's own journal has; nil: it has none.
+	Journal func() journal.Stats
 	// Now is the wall clock, by which a slow consumer of events is told. Needed with Events.
 	Now func() time.Time
 	// Policy returns the policy that this node decides by, nil before the first.
@@ -45,6 +50,8 @@ type HTTPServer struct {
 	Headers func(domain string) string
 	// Ready returns why this node should get no traffic, nil when it should.
 	Ready func() error
+	// Concern returns what is wrong with a node that should get traffic all the same, empty when nothing is; nil asks for none.
+	Concern func() string
 	// Metrics writes the node's metrics in the Prometheus text format.
 	Metrics func(w io.Writer)
 	// Jitter returns a number in [0, 1) that spreads Retry-After.
@@ -78,6 +85,9 @@ func (s *HTTPServer) routes() map[string]http.HandlerFunc {
 		"GET /v1/ledger/snapshot":                                     s.snapshot,
 		"GET /v1/ledger/status":                                       s.ledgerStatus,
 		"GET /v1/events":                                              s.events,
+		"DELETE /v1/events/cursors/{name}":                            s.forgetCursor,
+		"GET /v1/webhooks/dead":                                       s.deadLetters,
+		"POST /v1/webhooks/dead/{id}:redeliver":                       s.redeliver,
 		"GET /v1/domains/{domain}/accounts/{id}/home":                 s.home,
 		"POST /v1/accounts":                                           s.open,
 		"GET /v1/accounts/{id}":                                       s.account,
@@ -180,7 +190,13 @@ func (s *HTTPServer) ready(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	_, _ = io.WriteString(w, "ready\n")
+	said := "ready\n"
+	if s.Concern != nil {
+		if concern := s.Concern(); concern != "" {
+			said = "ready, but " + concern + "\n"
+		}
+	}
+	_, _ = io.WriteString(w, said)
 }
 
 // read decodes a bounded body strictly: one JSON value, valid UTF-8, no unknown field, no name twice.

@@ -23,6 +23,15 @@ type ledgerBody struct {
 	Index     uint64       `json:"index"`
 	Term      uint64       `json:"term"`
 	Time      time.Time    `json:"time,omitzero"`
+	Journal   *journalBody `json:"journal,omitempty"`
+}
+
+// journalBody is what the journal of the node that answers has of the events; it is left out where there is none.
+type journalBody struct {
+	Oldest  uint64 `json:"oldest"` // 0: none
+	Newest  uint64 `json:"newest"`
+	Bytes   int64  `json:"bytes"`
+	Missing uint64 `json:"missing"` // in gaps, to be fetched from other voters
 }
 
 type cursorBody struct {
@@ -45,7 +54,12 @@ func (s *HTTPServer) ledgerStatus(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	write(w, http.StatusOK, mediaJSON, toLedgerBody(&all))
+	b := toLedgerBody(&all)
+	if s.Journal != nil {
+		has := s.Journal()
+		b.Journal = &journalBody{has.Oldest, has.Newest, has.Bytes, has.Missing}
+	}
+	write(w, http.StatusOK, mediaJSON, b)
 }
 
 func toLedgerBody(s *ledger.Status) ledgerBody {

@@ -245,6 +245,14 @@ func TestHealthAndReadinessDiffer(t *testing.T) {
 	if text, _ := io.ReadAll(res.Body); res.StatusCode != 503 || !strings.Contains(string(text), "starting") {
 		t.Errorf("readyz %d %s", res.StatusCode, text)
 	}
+	s.Ready = func() error { return nil }
+	for concern, want := range map[string]string{"": "ready\n", "the disk is nearly full": "ready, but the disk is nearly full\n"} {
+		s.Concern = func() string { return concern }
+		res := ask(t, s, "GET", "/readyz", "")
+		if text, _ := io.ReadAll(res.Body); res.StatusCode != 200 || string(text) != want {
+			t.Errorf("readyz %d %q, want %q", res.StatusCode, text, want)
+		}
+	}
 	if text, _ := io.ReadAll(ask(t, s, "GET", "/metrics", "").Body); !strings.Contains(string(text), "weir_members 3") {
 		t.Errorf("metrics %s", text)
 	}

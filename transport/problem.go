@@ -103,5 +103,5 @@ func write[T body](w http.ResponseWriter, status int, media string, v T) {
 // body is what is ever answered as JSON.
 type body interface {
 	problem | authProblem | decisionBody | batchBody | settledBody | viewBody | receiptBody | accountBody | versionBody | historyBody |
-		besideBody | revisionBody | standingBody | entriesBody | ledgerBody | removedBody | homeBody
+		besideBody | revisionBody | standingBody | entriesBody | ledgerBody | removedBody | homeBody | lettersBody | DeadLetter | cursorBody
 }

@@ -71,45 +71,54 @@ func (d *DeadLetters) put(ctx context.Context, l DeadLetter) error {
 	return d.records.Sync()
 }
 
-// List returns the letters after an ID that were not redelivered since, oldest first, at most limit of them.
+// List returns the letters after an ID that were not redelivered since, oldest first, at most limit of them. It reads all that
+// is kept.
 func (d *DeadLetters) List(ctx context.Context, after uint64, limit int) ([]DeadLetter, error) {
 	if limit < 1 || limit > lettersMax {
 		return nil, fmt.Errorf("%w: limit %d, expected 1 to %d", ledger.ErrInvalid, limit, lettersMax)
 	}
-	var letters []DeadLetter
 	ended := make(map[uint64]bool)
-	for at := after; ; {
-		found, err := d.records.Scan(ctx, at, eventsRead, eventsReadSize)
-		if oldest, gone := oldestOf(err); gone && oldest > at {
-			at = oldest - 1
-			continue
+	err := d.each(ctx, after, func(l *DeadLetter) bool {
+		ended[l.Redelivered] = true
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	var open []DeadLetter
+	err = d.each(ctx, after, func(l *DeadLetter) bool {
+		if l.Redelivered == 0 && !ended[l.ID] {
+			open = append(open, *l)
 		}
-		if err != nil {
-			return nil, err
+		return len(open) < limit
+	})
+	return open, err
+}
+
+// each calls take with every letter and note after an ID, until it says no. What was dropped or lost is passed over.
+func (d *DeadLetters) each(ctx context.Context, at uint64, take func(*DeadLetter) bool) error {
+	for {
+		found, err := d.records.Scan(ctx, at, eventsRead, eventsReadSize)
+		if missing := (*journal.MissingError)(nil); errors.As(err, &missing) && missing.Next > at {
+			at = missing.Next - 1
+			continue
+		} else if err != nil {
+			return err
 		}
 		if len(found) == 0 {
-			break
+			return nil
 		}
 		for _, b := range found {
 			at++
 			l, err := decodeLetter(at, b)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			if l.Redelivered != 0 {
-				ended[l.Redelivered] = true
-			} else {
-				letters = append(letters, l)
+			if !take(&l) {
+				return nil
 			}
 		}
 	}
-	open := letters[:0]
-	for _, l := range letters {
-		if !ended[l.ID] && len(open) < limit {
-			open = append(open, l)
-		}
-	}
-	return open, nil
 }
 
 func decodeLetter(id uint64, b []byte) (DeadLetter, error) {
@@ -120,20 +129,29 @@ func decodeLetter(id uint64, b []byte) (DeadLetter, error) {
 	return l, nil
 }
 
-// Redeliver has the webhook send a letter again, once, and ends it if it is taken. The webhook must be the one that it names.
-func (d *DeadLetters) Redeliver(ctx context.Context, id uint64, hook *Webhook) error {
+// read returns a letter.
+func (d *DeadLetters) read(id uint64) (DeadLetter, error) {
 	b, err := d.records.Read(id)
 	if errors.As(err, new(*journal.MissingError)) {
-		return fmt.Errorf("%w: %d", ErrNoLetter, id)
+		return DeadLetter{}, fmt.Errorf("%w: %d", ErrNoLetter, id)
 	}
 	if err != nil {
-		return err
+		return DeadLetter{}, err
 	}
 	l, err := decodeLetter(id, b)
+	if err == nil && l.Redelivered != 0 {
+		err = fmt.Errorf("%w: %d", ErrNoLetter, id)
+	}
+	return l, err
+}
+
+// Redeliver has the webhook send a letter again, once, and ends it if it is taken. The webhook must be the one that it names.
+func (d *DeadLetters) Redeliver(ctx context.Context, id uint64, hook *Webhook) error {
+	l, err := d.read(id)
 	if err != nil {
 		return err
 	}
-	if l.Redelivered != 0 || l.Webhook != hook.config.Name {
+	if l.Webhook != hook.config.Name {
 		return fmt.Errorf("%w: %d of webhook %q", ErrNoLetter, id, hook.config.Name)
 	}
 	if refused := hook.post(ctx, deliveryOf(l)); refused != nil {

@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -67,6 +68,12 @@ func (r *refusalError) Error() string {
 	return fmt.Sprintf("the endpoint answered %d: %s", r.status, r.reason)
 }
 
+// Unwrap is how the doors know it.
+func (r *refusalError) Unwrap() error { return errRefused }
+
+// errRefused: the endpoint of a webhook did not take what it was sent.
+var errRefused = errors.New("the endpoint did not take it")
+
 // forGood tells whether the endpoint would refuse it each time: it is about what was sent. What is about the endpoint, such
 // as 401 or 404, may be put right.
 func (r *refusalError) forGood() bool {
@@ -122,6 +129,7 @@ func (h *Webhook) deliver(ctx context.Context, events []ledger.Event) (done bool
 		d := h.delivery(events)
 		refused := h.post(ctx, d)
 		if refused == nil {
+			h.failing = time.Time{}
 			h.delivered(len(events))
 			h.passed(events[len(events)-1].Seq)
 			return true, nil
@@ -130,7 +138,11 @@ func (h *Webhook) deliver(ctx context.Context, events []ledger.Event) (done bool
 			return false, ctx.Err()
 		}
 		h.failed(refused.status)
-		tooOld := h.config.Now().Sub(d.oldest) > h.config.GiveUp
+		now := h.config.Now()
+		if h.failing.IsZero() {
+			h.failing = now
+		}
+		tooOld := min(now.Sub(d.oldest), now.Sub(h.failing)) > h.config.GiveUp
 		if (refused.forGood() || tooOld) && len(events) > 1 {
 			return h.apart(ctx, events)
 		}

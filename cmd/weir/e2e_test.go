@@ -19,7 +19,10 @@ import (
 	"github.com/weir-cluster/weir/policy"
 )
 
-const clusterTimeMax = 2 * time.Minute // of a cluster in a test; it forms in a few seconds
+const clusterTimeMax = 3 * time.Minute // of a cluster in a test; it forms in a few seconds
+
+// clusterTime is longer for drills, each of which may take half a minute.
+func clusterTime() time.Duration { return clusterTimeMax + time.Duration(drills())*30*time.Second }
 
 // TestMain makes the test binary the program itself when it is called like it, so that the processes of a
 // cluster are real, are what is tested, and look for races when the tests do.
@@ -48,7 +51,7 @@ func startCluster(t *testing.T, n int, extra ...string) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), clusterTimeMax)
+	ctx, cancel := context.WithTimeout(context.Background(), clusterTime())
 	extra = append([]string{"--policy", file(t, "demo.yaml", string(policy.Demo()))}, extra...)
 	f, err := startFleet(ctx, exe, t.TempDir(), n, extra...)
 	t.Cleanup(func() {

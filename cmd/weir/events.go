@@ -14,7 +14,9 @@ import (
 )
 
 type eventsCommand struct {
-	Tail eventsTailCommand `cmd:"" help:"Print what happens in the ledger."`
+	Tail   eventsTailCommand   `cmd:"" help:"Print what happens in the ledger."`
+	Dead   eventsDeadCommand   `cmd:"" help:"List what webhooks could not deliver, and send it again."`
+	Forget eventsForgetCommand `cmd:"" help:"Keep nothing any more for a consumer that is gone."`
 }
 
 // lastEvents is with how many of the newest events a listing begins that is told nothing else.

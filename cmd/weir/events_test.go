@@ -99,7 +99,7 @@ func TestLedgerStatusComparesTheVoters(t *testing.T) {
 	t.Parallel()
 	status := func(digest string, commands int) string {
 		addr, _ := listenOnce(t, http.StatusOK, fmt.Sprintf(`{"accounts":2,"open_holds":1,"keys":7,"events":9,"commands":%d,"digest":%q,"index":%d,"term":3,"time":"2026-11-23T10:00:00Z",`+
-			`"cursors":[{"name":"billing","seq":8}]}`, commands, digest, 100+commands))
+			`"cursors":[{"name":"billing","seq":6},{"name":"warehouse","seq":9}],"journal":{"oldest":2,"newest":9,"bytes":1572864,"missing":%d}}`, commands, digest, 100+commands, commands-5))
 		return strings.TrimPrefix(addr, "--addr=http://")
 	}
 	same, ahead, other := strings.Repeat("a", 64), strings.Repeat("b", 64), strings.Repeat("c", 64)
@@ -112,11 +112,13 @@ func TestLedgerStatusComparesTheVoters(t *testing.T) {
 	asks := client.Member{Name: "n4", HTTP: "127.0.0.1:1"} // no voter: it is not asked
 	weir(t, "ledger", "status", of(one, two, three, asks)).wantOut(t, exitOK, ""+
 		"cluster c1, leader n1\n"+
-		"NODE       ROLE    INDEX  LAG  TERM  EVENTS  ACCOUNTS  HOLDS  KEYS  COMMANDS  DIGEST        TIME                  \n"+
-		"n1         leader  105    1    3     9       2         1      7     5         aaaaaaaaaaaa  2026-11-23T10:00:00Z  \n"+
-		"n2         voter   105    1    3     9       2         1      7     5         aaaaaaaaaaaa  2026-11-23T10:00:00Z  \n"+
-		"n3         voter   106    0    3     9       2         1      7     6         bbbbbbbbbbbb  2026-11-23T10:00:00Z  \n"+
-		"consumers  billing at 8\n")
+		"NODE       ROLE    INDEX  LAG  TERM  EVENTS  ACCOUNTS  HOLDS  KEYS  COMMANDS  DIGEST        TIME                  JOURNAL                  \n"+
+		"n1         leader  105    1    3     9       2         1      7     5         aaaaaaaaaaaa  2026-11-23T10:00:00Z  2-9, 1.5 MiB             \n"+
+		"n2         voter   105    1    3     9       2         1      7     5         aaaaaaaaaaaa  2026-11-23T10:00:00Z  2-9, 1.5 MiB             \n"+
+		"n3         voter   106    0    3     9       2         1      7     6         bbbbbbbbbbbb  2026-11-23T10:00:00Z  2-9, 1.5 MiB, 1 missing  \n"+
+		"CONSUMER   EVENT   LAG    \n"+
+		"billing    6       3      \n"+
+		"warehouse  9       0      \n")
 	broken := client.Member{Name: "n3", HTTP: status(other, 5), Voter: true}
 	weir(t, "ledger", "status", of(one, broken)).want(t, exitDenied, "n1 and n3 differ after 5 commands")
 	gone := client.Member{Name: "n3", HTTP: "127.0.0.1:1", Voter: true}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/weir-cluster/weir/client"
@@ -25,7 +24,8 @@ func (ledgerStatusCommand) Help() string {
     weir ledger status -o json
 
 Each voter tells what its own replica has. DIGEST is of its whole state after so many COMMANDS: where those are equal, the
-digests must be. LAG is how many log entries a voter is behind the one that is furthest.
+digests must be. LAG is how many log entries a voter is behind the one that is furthest. JOURNAL is which events it keeps. Of
+each consumer of the events it tells after which event it goes on, and how many it has not dealt with.
 
 Exit code: 0 all voters answered and agree, 1 two of them differ, 2 a voter did not answer.`
 }
@@ -43,7 +43,15 @@ type ledgerView struct {
 	Cluster  string    `json:"cluster"`
 	Leader   string    `json:"leader"`
 	Replicas []replica `json:"replicas"`
-	Differ   []string  `json:"differ,omitempty"`
+	// Consumers is as the replica knows them that is furthest.
+	Consumers []cursorLag `json:"consumers"`
+	Differ    []string    `json:"differ,omitempty"`
+}
+
+// cursorLag is how far one that reads the events has come.
+type cursorLag struct {
+	client.EventCursor
+	Lag uint64 `json:"lag"` // events beyond it
 }
 
 // Run asks every voter.
@@ -68,7 +76,7 @@ func (ledgerStatusCommand) Run(ctx context.Context, s *shell) error {
 		}
 		all.Replicas = append(all.Replicas, r)
 	}
-	all.Differ = differing(all.Replicas)
+	all.Differ, all.Consumers = differing(all.Replicas), consumersOf(all.Replicas)
 	if err := show(s, all, ledgerViewText); err != nil {
 		return err
 	}
@@ -104,7 +112,7 @@ func differing(all []replica) (found []string) {
 
 func ledgerViewText(w io.Writer, v ledgerView) {
 	fmt.Fprintf(w, "cluster %s, leader %s\n", v.Cluster, orDash(v.Leader))
-	fmt.Fprintln(w, "NODE\tROLE\tINDEX\tLAG\tTERM\tEVENTS\tACCOUNTS\tHOLDS\tKEYS\tCOMMANDS\tDIGEST\tTIME\t")
+	fmt.Fprintln(w, "NODE\tROLE\tINDEX\tLAG\tTERM\tEVENTS\tACCOUNTS\tHOLDS\tKEYS\tCOMMANDS\tDIGEST\tTIME\tJOURNAL\t")
 	furthest := uint64(0)
 	for _, r := range v.Replicas {
 		furthest = max(furthest, r.Index)
@@ -118,27 +126,43 @@ func ledgerViewText(w io.Writer, v ledgerView) {
 			fmt.Fprintf(w, "%s\t%s\t%s\n", r.Node, role, r.Error)
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.12s\t%s\t\n", r.Node, role, r.Index, furthest-r.Index, r.Term, r.Events, r.Accounts,
-			r.OpenHolds, r.Keys, r.Commands, r.Digest, r.Time.UTC().Format(time.RFC3339))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.12s\t%s\t%s\t\n", r.Node, role, r.Index, furthest-r.Index, r.Term, r.Events, r.Accounts,
+			r.OpenHolds, r.Keys, r.Commands, r.Digest, r.Time.UTC().Format(time.RFC3339), journalText(r.Journal))
 	}
-	if consumers := cursorsOf(v.Replicas); len(consumers) > 0 {
-		fmt.Fprintf(w, "consumers\t%s\n", strings.Join(consumers, ", "))
+	if len(v.Consumers) > 0 {
+		fmt.Fprintln(w, "CONSUMER\tEVENT\tLAG\t")
+	}
+	for _, c := range v.Consumers {
+		fmt.Fprintf(w, "%s\t%d\t%d\t\n", c.Name, c.Seq, c.Lag)
 	}
 	for _, d := range v.Differ {
 		fmt.Fprintf(w, "%s\n", d)
 	}
 }
 
-// cursorsOf lists the consumers of the events as the replica knows them that is furthest.
-func cursorsOf(all []replica) (found []string) {
+// journalText is which events a journal has, and its size.
+func journalText(j *client.JournalRange) string {
+	if j == nil || j.Newest == 0 {
+		return "-"
+	}
+	text := fmt.Sprintf("%d-%d, %.1f MiB", j.Oldest, j.Newest, float64(j.Bytes)/(1<<20))
+	if j.Missing > 0 {
+		text += fmt.Sprintf(", %d missing", j.Missing)
+	}
+	return text
+}
+
+// consumersOf lists the consumers of the events as the replica knows them that is furthest.
+func consumersOf(all []replica) []cursorLag {
 	var newest replica
 	for _, r := range all {
 		if r.Error == "" && r.Index >= newest.Index {
 			newest = r
 		}
 	}
+	found := []cursorLag{}
 	for _, c := range newest.Cursors {
-		found = append(found, fmt.Sprintf("%s at %d", c.Name, c.Seq))
+		found = append(found, cursorLag{c, newest.Events - min(c.Seq, newest.Events)})
 	}
 	return found
 }

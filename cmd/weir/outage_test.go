@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -42,20 +43,25 @@ func (c *cluster) asks(t *testing.T, i int, r client.CheckRequest) client.Decisi
 func (c *cluster) snapshotAge(t *testing.T) (age time.Duration) {
 	t.Helper()
 	for _, p := range c.nodes {
-		r, err := c.web.Get("http://" + p.http + "/metrics")
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(r.Body)
-		r.Body.Close()
-		_, after, found := strings.Cut(string(text), "\nweir_snapshot_age_seconds ")
-		var seconds float64
-		if _, bad := fmt.Sscan(after, &seconds); err != nil || !found || bad != nil {
-			t.Fatalf("no age of a snapshot at %s: %v, %v", p.name, err, bad)
-		}
-		age = max(age, time.Duration(seconds*float64(time.Second)))
+		age = max(age, time.Duration(p.gauge(t, "weir_snapshot_age_seconds")*float64(time.Second)))
 	}
 	return age
+}
+
+// gauge reads a metric without labels.
+func (p *process) gauge(t *testing.T, name string) (value float64) {
+	t.Helper()
+	r, err := http.Get("http://" + p.http + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	_, after, found := strings.Cut(string(text), "\n"+name+" ")
+	if _, bad := fmt.Sscan(after, &value); err != nil || !found || bad != nil {
+		t.Fatalf("no %s at %s: %v, %v", name, p.name, err, bad)
+	}
+	return value
 }
 
 // killAll ends every process with kill -9, and starts them again when all are gone.

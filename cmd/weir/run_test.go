@@ -154,17 +154,17 @@ func TestHelpOfEveryCommandHasExamples(t *testing.T) {
 		"dev", "serve", "check", "members", "home", "limits", "block", "unblock", "reset",
 		"override set", "override unset", "override list", "policy check", "policy test", "policy diff", "policy apply", "policy show",
 		"policy history", "policy rollback", "policy import envoy",
-		"members remove", "events tail", "ledger status", "ledger entries", "ledger snapshot", "ledger restore", "ledger recover",
+		"members remove", "events tail", "events dead list", "events dead redeliver", "events forget", "ledger status", "ledger entries", "ledger snapshot", "ledger restore", "ledger recover",
 		"credits open", "credits set", "credits grant", "credits void", "credits debit", "credits hold", "credits extend", "credits capture",
 		"credits release", "credits refund", "credits adjust", "credits balance", "credits history",
 	} {
 		weir(t, append(strings.Fields(command), "-h")...).want(t, exitOK, "Usage: weir "+command, "Examples:", "\n    weir "+command)
 	}
-	weir(t, "--help").want(t, exitOK, "Usage: weir <command>", "weir dev", "  credits balance        Show", "$WEIR_ADDR")
+	weir(t, "--help").want(t, exitOK, "Usage: weir <command>", "weir dev", "  credits balance          Show", "$WEIR_ADDR")
 	weir(t, "demo", "-h").want(t, exitOK, "kill -9", "Exit code: 0")
 	weir(t, "serve", "-h").want(t, exitOK, "--name", "--data-dir", `--http-addr="127.0.0.1:8080"`, `--grpc-addr="127.0.0.1:8081"`,
 		`--gossip-addr="127.0.0.1:7946"`, `--peer-addr="127.0.0.1:7947"`, "--advertise", "--join", "--bootstrap-expect=N", "--voter",
-		"--zone", "--policy=FILE", "--drain-timeout", "--buckets-max=N", "(4194304)", "WEIR_DATA_DIR",
+		"--zone", "--policy=FILE", "--drain-timeout", "--webhooks=FILE", "--buckets-max=N", "(4194304)", "WEIR_DATA_DIR",
 		"--voters", "--weight=N", "--lease-duration", "$WEIR_LEASE_DURATION", "--lease-renewal", "--lease-margin")
 }
 

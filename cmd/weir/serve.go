@@ -34,6 +34,7 @@ type serveCommand struct {
 	LeaseMargin     time.Duration `env:"WEIR_LEASE_MARGIN" default:"200ms" help:"How much longer the leader waits before it gives this node's accounts away (${default})."`
 	Zone            string        `env:"WEIR_ZONE" help:"Zone of the node; a deputy is placed in another one where there is one."`
 	Policy          string        `env:"WEIR_POLICY" placeholder:"FILE" help:"Policy for a cluster that has none yet."`
+	Webhooks        string        `env:"WEIR_WEBHOOKS" placeholder:"FILE" help:"YAML file that says where the ledger's events are posted; the same on every node."`
 	Cluster         string        `env:"WEIR_CLUSTER" default:"weir" help:"Name of the cluster."`
 	BucketsMax      int64         `env:"WEIR_BUCKETS_MAX" default:"4194304" placeholder:"N" help:"Most buckets to hold, about 49 bytes each; new keys beyond get their limits' fallback (${default})."`
 	DrainTimeout    time.Duration `env:"WEIR_DRAIN_TIMEOUT" default:"10s" help:"Longest time to finish what is running at the stop."`
@@ -55,6 +56,11 @@ A configuration file looks like this; an unknown name in it is an error:
     name: n1
     http-addr: 0.0.0.0:8080
     join: [10.0.0.1, 10.0.0.2]
+
+The file of --webhooks has a list; docs/credits.md tells all of it:
+
+    webhooks:
+      - {name: billing, url: "https://billing.example.com/weir", secret-files: [billing.secret], types: [debit, capture, refund]}
 
 It stops gracefully on SIGTERM or Ctrl-C; a second one ends it at once.`
 }
@@ -127,6 +133,12 @@ func (c *serveCommand) node(log io.Writer) (node.Config, error) {
 			return n, fmt.Errorf("read --policy: %w", err)
 		}
 		n.Policy, n.PolicyName = text, c.Policy
+	}
+	if c.Webhooks != "" {
+		var err error
+		if n.Webhooks, err = webhooksFile(c.Webhooks); err != nil {
+			return n, fmt.Errorf("%w: %w", errUsage, err)
+		}
 	}
 	n.Version = buildVersion()
 	n.Logger = logger(log, c.LogFormat, c.LogLevel)

@@ -18,17 +18,7 @@ func TestAStalledDiskOfTheLeaderCostsNothingAcknowledged(t *testing.T) {
 		stall, bar = 30*time.Second, 6*time.Second
 	}
 	c := startCluster(t, 3)
-	mounts := map[string]string{}
-	for _, p := range c.nodes { // in turn: whoever leads in the end does so on a file system of its own
-		if err := p.terminate(); err != nil {
-			t.Fatal(err)
-		}
-		mounts[p.name] = moveToLoop(t, p.dir())
-		c.again(t, p)
-		if err := p.awaitReady(c.ctx); err != nil {
-			t.Fatal(err)
-		}
-	}
+	mounts := c.onLoops(t)
 	c.fund(t, 0, "dana", 1_000_000)
 
 	victim := c.leader(t)
@@ -65,6 +55,20 @@ func TestAStalledDiskOfTheLeaderCostsNothingAcknowledged(t *testing.T) {
 			t.Errorf("%s tells a balance of %d, want %d", c.nodes[i].name, got, want)
 		}
 	}
+}
+
+// onLoops gives each process a file system of its own for its data, in turn, and returns where they are mounted.
+func (c *cluster) onLoops(t *testing.T) map[string]string {
+	t.Helper()
+	mounts := map[string]string{}
+	for _, p := range c.nodes {
+		if err := p.terminate(); err != nil {
+			t.Fatal(err)
+		}
+		mounts[p.name] = moveToLoop(t, p.dir())
+		c.again(t, p)
+	}
+	return mounts
 }
 
 // moveToLoop puts what is in a folder on a file system of its own that is mounted there. It skips where that cannot be done.

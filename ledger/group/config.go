@@ -80,6 +80,8 @@ type Config struct {
 
 	WriteDeadline time.Duration // of a write to the log: past it the server stays out of the group until it has returned
 
+	Reserve uint64 // bytes of its disk that the log leaves free: with less, this server takes no more commands; 0 is none
+
 	SnapshotInterval  time.Duration // between looks whether a snapshot is due, up to twice as long
 	SnapshotThreshold uint64        // entries since the last snapshot that make one due
 	TrailingLogs      uint64        // entries kept behind a snapshot; fewer than 10,240 can leave a follower behind for ever (hashicorp/raft #697)
@@ -105,6 +107,7 @@ func DefaultConfig() Config {
 		CommitTimeout:    50 * time.Millisecond,
 		RequestTimeout:   2 * time.Second,
 		WriteDeadline:    2 * time.Second,
+		Reserve:          64 << 20,
 
 		SnapshotInterval:  2 * time.Minute,
 		SnapshotThreshold: 8192,

@@ -56,19 +56,26 @@ func (f *fence) change(by int) {
 	}
 }
 
-// fencedLog is a log whose writes are watched.
+// fencedLog is a log whose writes are watched, and which takes none that the disk has no room for.
 type fencedLog struct {
 	raft.LogStore
 	fence *fence
+	room  *room
 }
 
 // StoreLog writes an entry.
 func (l fencedLog) StoreLog(e *raft.Log) error {
+	if err := l.room.takes(e); err != nil {
+		return err
+	}
 	return l.fence.write(func() error { return l.LogStore.StoreLog(e) })
 }
 
 // StoreLogs writes entries.
 func (l fencedLog) StoreLogs(e []*raft.Log) error {
+	if err := l.room.takes(e...); err != nil {
+		return err
+	}
 	return l.fence.write(func() error { return l.LogStore.StoreLogs(e) })
 }
 

@@ -26,6 +26,7 @@ type Group struct {
 	had     bool // state when it was opened
 	replica *replica
 	fence   *fence
+	room    *room
 	raft    atomic.Pointer[raft.Raft] // nil until Run has started it
 	changes chan struct{}
 
@@ -76,6 +77,8 @@ func New(cfg Config) (*Group, error) {
 	g.lineage.Store(&of)
 	g.replica = newReplica(cfg.Machines, g.signal)
 	g.fence = &fence{deadline: cfg.WriteDeadline}
+	g.room = &room{free: stores.Free, reserve: cfg.Reserve}
+	g.room.look()
 	return g, nil
 }
 
@@ -105,6 +108,9 @@ func (g *Group) Run(ctx context.Context) (err error) {
 	var wg sync.WaitGroup
 	wg.Go(func() { g.pack(r) })
 	wg.Go(func() { g.watch(r) })
+	if g.room.free != nil {
+		wg.Go(func() { g.keepRoom(r) })
+	}
 	err = g.wait(ctx)
 
 	// Nothing new, then what is under way, which a hand-over would leave unknown, and the library unanswered
@@ -121,7 +127,7 @@ func (g *Group) Run(ctx context.Context) (err error) {
 
 // start starts the library. From the end of it on, r answers calls.
 func (g *Group) start() (*raft.Raft, *raft.NetworkTransport, error) {
-	cache, err := raft.NewLogCache(cacheEntries, fencedLog{g.stores.Log, g.fence})
+	cache, err := raft.NewLogCache(cacheEntries, fencedLog{g.stores.Log, g.fence, g.room})
 	if err != nil {
 		return nil, nil, fmt.Errorf("start group: %w", err)
 	}

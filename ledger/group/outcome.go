@@ -16,6 +16,8 @@ var (
 	ErrNotLeader = errors.New("not the leader")
 	// ErrBusy: too much waits already, or the time was over while it waited.
 	ErrBusy = errors.New("too much waits")
+	// ErrNoRoom: the disk of the log has less left than Config.Reserve.
+	ErrNoRoom = errors.New("too little room on the disk of the log")
 	// ErrTooLarge: the command is longer than Config.CommandBytes.
 	ErrTooLarge = errors.New("command too large")
 	// ErrUnknownMachine: no machine of that name is registered where the command was applied.
@@ -57,7 +59,7 @@ func OutcomeOf(err error) Outcome {
 	if errors.Is(err, ErrUnknown) {
 		return Unknown
 	}
-	for _, sure := range []error{ErrNotLeader, ErrBusy, ErrTooLarge, ErrUnknownMachine, ErrStopped, ErrHasState} {
+	for _, sure := range []error{ErrNotLeader, ErrBusy, ErrNoRoom, ErrTooLarge, ErrUnknownMachine, ErrStopped, ErrHasState} {
 		if errors.Is(err, sure) {
 			return NotApplied
 		}

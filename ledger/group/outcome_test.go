@@ -44,6 +44,7 @@ func TestOutcomeOfOurErrors(t *testing.T) {
 	}{
 		{ErrNotLeader, NotApplied},
 		{ErrBusy, NotApplied},
+		{ErrNoRoom, NotApplied},
 		{ErrTooLarge, NotApplied},
 		{ErrUnknownMachine, NotApplied},
 		{ErrStopped, NotApplied},

@@ -58,6 +58,8 @@ func (g *Group) enqueue(p *proposal) error {
 		return fmt.Errorf("%d bytes, at most %d: %w", len(p.command), g.cfg.CommandBytes, ErrTooLarge)
 	case r.State() != raft.Leader || g.fence.up():
 		return ErrNotLeader // the library would say so too, but only in its turn
+	case g.room.lacking.Load():
+		return ErrNoRoom
 	}
 	size := int64(len(p.command))
 	if g.queuedBytes.Add(size) > int64(g.cfg.QueueBytes) {

@@ -41,6 +41,7 @@ type Stores struct {
 	Snapshots raft.SnapshotStore
 	ID        string // of this storage; made with it and kept in Stable, so that a lost disk is seen to be lost
 	Close     func() error
+	Free      func() (bytes uint64, err error) // what is left of the disk; nil: always enough
 }
 
 // Disk returns a storage in a directory, which Open makes if need be: raft.db, a bbolt file that every write
@@ -64,7 +65,7 @@ func (d disk) Open() (Stores, error) {
 	if err != nil {
 		return Stores{}, fmt.Errorf("open storage %s: %w", d.dir, err)
 	}
-	s := Stores{Log: db, Stable: db, Close: db.Close}
+	s := Stores{Log: db, Stable: db, Close: db.Close, Free: func() (uint64, error) { return freeBytes(d.dir) }}
 	if s.Snapshots, err = raft.NewFileSnapshotStoreWithLogger(d.dir, snapshotsRetained, hclog.NewNullLogger()); err == nil {
 		s.ID, err = storageID(db)
 	}

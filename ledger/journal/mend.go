@@ -45,3 +45,29 @@ func (j *Journal) Mend(ctx context.Context, from Source) error {
 	}
 	return nil
 }
+
+// Extend fetches from another copy the records up to a seq that come after this one's newest: after a snapshot was restored, nothing
+// but the state tells that they are missing, until the next one comes. What the other one has dropped is a gap, which Mend closes.
+// Records may be appended meanwhile. It returns nil when it has them all, else what it could not fetch; call it again later.
+func (j *Journal) Extend(ctx context.Context, from Source, upTo uint64) error {
+	for next := j.Newest() + 1; next <= upTo; {
+		records, err := from.Scan(ctx, next-1, int(min(upTo-next+1, mendRecords)), mendBytes)
+		missing := (*MissingError)(nil)
+		switch {
+		case errors.As(err, &missing) && errors.Is(err, ErrGone) && missing.Next > next:
+			next = missing.Next
+			continue
+		case err != nil:
+			return fmt.Errorf("fetch records %d to %d: %w", next, upTo, err)
+		case len(records) == 0:
+			return fmt.Errorf("fetch records %d to %d: %w: the other journal is behind", next, upTo, ErrGap)
+		}
+		for _, record := range records {
+			if err := j.Append(next, record); err != nil {
+				return err
+			}
+			next++
+		}
+	}
+	return nil
+}
