@@ -238,12 +238,12 @@ func (s *study) healed() (at time.Duration, any bool) {
 
 // writing is A5.
 func (s *study) writing(t Targets) Result {
-	out := Result{Invariant: "A5", Why: "no grant or debit was done", Unit: "s", Bound: t.Debit.Seconds()}
+	out := Result{Invariant: "A5", Why: "no write to the ledger was done", Unit: "s", Bound: t.Debit.Seconds()}
 	waiting, doneOnce := time.Duration(-1), false // since when one was asked and none done
 	var dones []take
 	for i := range s.h.Ops {
 		o := &s.h.Ops[i]
-		if o.Kind != Grant && o.Kind != Debit {
+		if !o.Kind.Writes() {
 			continue
 		}
 		for len(dones) > 0 && dones[0].until <= o.Invoked {
@@ -252,7 +252,7 @@ func (s *study) writing(t Targets) Result {
 		if waiting < 0 {
 			waiting = o.Invoked
 		}
-		if o.Outcome == OK {
+		if o.Answered() {
 			doneOnce = true
 			dones = append(dones, take{until: o.Returned})
 			out.Observed = max(out.Observed, (o.Returned - waiting).Seconds())

@@ -7,7 +7,7 @@ import (
 
 // Effort is what a run must have done before it says anything.
 type Effort struct {
-	Ops     int     // H2: of checks, and of grants and debits, while a fault lasts; where the run has any of them at all
+	Ops     int     // H2: of checks, and of writes to the ledger, while a fault lasts; where the run has any of them at all
 	Unknown float64 // H3: the most of all operations that may be of unknown outcome
 }
 
@@ -46,10 +46,10 @@ func (s *study) busy(e Effort) Result {
 	for i := range s.h.Ops {
 		o := &s.h.Ops[i]
 		n := &all
-		switch o.Kind {
-		case Check:
+		switch {
+		case o.Kind == Check:
 			n = &checks
-		case Grant, Debit:
+		case o.Kind.Writes():
 			n = &writes
 		}
 		n[0]++
@@ -65,7 +65,7 @@ func (s *study) busy(e Effort) Result {
 	}
 	out.Observed = float64(max(least, 0))
 	out.Margin = out.Observed - out.Bound
-	out.Why = fmt.Sprintf("%d checks and %d grants and debits while a fault lasted", checks[1], writes[1])
+	out.Why = fmt.Sprintf("%d checks and %d writes to the ledger while a fault lasted", checks[1], writes[1])
 	if least >= e.Ops {
 		out.Status = Held
 	}

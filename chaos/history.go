@@ -28,21 +28,44 @@ type Kind uint8
 
 // The kinds of operations.
 const (
-	Check    Kind = iota + 1 // a decision that takes
-	Peek                     // a decision that takes nothing
-	Grant                    // credit given to an account
-	Debit                    // credit taken from it
-	Balance                  // a read of an account
-	Entries                  // an audit: the movements of an account
-	Policy                   // a change of the policy
-	Override                 // a change of an account's override or block
-	View                     // an observation of a node's view
+	Check     Kind = iota + 1 // a decision that takes
+	Peek                      // a decision that takes nothing
+	Grant                     // credit given to an account
+	Debit                     // credit taken from it
+	Balance                   // a read of an account
+	Entries                   // an audit: the movements of an account
+	Policy                    // a change of the policy
+	Override                  // a change of an account's override or block
+	View                      // an observation of a node's view
+	Update                    // a change of the facts of an account
+	Void                      // a grant taken back
+	Authorize                 // credit held for a charge to come
+	Extend                    // more of it, or longer
+	Capture                   // a charge to a hold
+	Release                   // the end of a hold
+	Refund                    // a charge given back
+	Adjust                    // a correction by hand
+	Feed                      // a piece of the stream of events
+	Mark                      // how far a consumer of it has come
+	kindCount
 )
+
+// words are also the ledger's, of the movements that the writes make.
+var words = [kindCount]string{
+	"none", "check", "peek", "grant", "debit", "balance", "entries", "policy", "override", "view",
+	"update", "void", "authorize", "extend", "capture", "release", "refund", "adjust", "feed", "mark",
+}
 
 // String returns the kind in lower case.
 func (k Kind) String() string {
-	return [...]string{"none", "check", "peek", "grant", "debit", "balance", "entries", "policy", "override", "view"}[min(k, View)]
+	if k >= kindCount {
+		return words[0]
+	}
+	return words[k]
 }
+
+// Writes says whether it asks the ledger for a change, once for each key.
+func (k Kind) Writes() bool { return k == Grant || k == Debit || k >= Update && k <= Adjust }
 
 // Op is one operation of a client and what came of it. Times are of the harness's one clock, since the run began.
 type Op struct {
@@ -55,10 +78,45 @@ type Op struct {
 	Account  string        `json:"account,omitempty"`
 	Limits   []string      `json:"limits,omitempty"` // that the check meets, when the workload knows
 	Key      string        `json:"key,omitempty"`    // of idempotency
-	Cost     int64         `json:"cost,omitempty"`   // requests of a check, micro-credits of a grant or debit, the most that an audit lists
+	Cost     int64         `json:"cost,omitempty"`   // requests of a check, micro-credits of a write, the most that an audit lists, the event that a feed goes on after
+	Ask      Ask           `json:"ask,omitzero"`     // what a write asks for beside that
+	Stale    time.Duration `json:"stale,omitempty"`  // of a read: how old what it tells may be; zero: not at all
+	MinIndex uint64        `json:"min_index,omitempty"`
 	Outcome  Outcome       `json:"outcome"`
 	Err      string        `json:"err,omitempty"`
 	Reply    Reply         `json:"reply,omitzero"`
+}
+
+// Answered says whether the ledger itself decided a write, be it that there is no such hold.
+func (o *Op) Answered() bool {
+	switch o.Reply.Reason {
+	case reasonConflict, reasonNoHold, reasonNoCharge, reasonNoGrant:
+		return o.Outcome != Unknown
+	}
+	return o.Outcome == OK
+}
+
+// Reasons with which the ledger says that it did nothing.
+const (
+	reasonConflict = "IDEMPOTENCY_CONFLICT"
+	reasonNoHold   = "HOLD_NOT_FOUND"
+	reasonNoCharge = "CHARGE_NOT_FOUND"
+	reasonNoGrant  = "GRANT_NOT_FOUND"
+)
+
+// Ask is what a write to the ledger asks for beside account and amount. With the same key another Ask is another write.
+type Ask struct {
+	Of        string        `json:"of,omitempty"`     // the hold, the charge that a refund gives back, the grant that is taken back
+	Credit    string        `json:"credit,omitempty"` // the kind of it
+	Every     string        `json:"every,omitempty"`
+	Expires   time.Duration `json:"expires,omitempty"` // since the run began; of a recurring grant: when a period ends
+	Overshoot string        `json:"overshoot,omitempty"`
+	TTL       time.Duration `json:"ttl,omitempty"`
+	Partial   bool          `json:"partial,omitempty"`
+	Final     bool          `json:"final,omitempty"`
+	OnExpire  string        `json:"on_expire,omitempty"`
+	Late      string        `json:"late,omitempty"`
+	Memo      string        `json:"memo,omitempty"`
 }
 
 // Reply is what an answer said. Each kind of operation fills what it is answered.
@@ -73,12 +131,19 @@ type Reply struct {
 	Sources       []SourceReply `json:"sources,omitempty"`
 
 	Seq                uint64       `json:"seq,omitempty"`
+	Event              uint64       `json:"event,omitempty"` // the account's last in the stream of all
 	Index              uint64       `json:"index,omitempty"`
 	Term               uint64       `json:"term,omitempty"`
 	AmountMicros       int64        `json:"amount_micros,omitempty"`
 	BalanceAfterMicros int64        `json:"balance_after_micros,omitempty"`
 	Replayed           bool         `json:"replayed,omitempty"`
 	Entries            []EntryReply `json:"entries,omitempty"`
+	ForgivenMicros     int64        `json:"forgiven_micros,omitempty"`
+	ExpiredMicros      int64        `json:"expired_micros,omitempty"`
+	Late               bool         `json:"late,omitempty"`
+	Hold               HoldReply    `json:"hold,omitzero"`
+	Books              Books        `json:"books,omitzero"` // of a read
+	Sum                string       `json:"sum,omitempty"`  // over all of a receipt but what tells that it repeats one
 	Detail             string       `json:"detail,omitempty"`
 	Decision           string       `json:"decision_id,omitempty"` // the same when a repetition was answered from memory
 }
@@ -101,18 +166,47 @@ type SourceReply struct {
 	Grant         string `json:"grant,omitempty"`
 }
 
-// EntryReply is a movement of an account, as an audit lists it. Its postings sum to zero.
+// HoldReply is a hold as a receipt tells it.
+type HoldReply struct {
+	State                    string `json:"state,omitempty"` // open, captured, released, expired or refused
+	Held, Captured, Refunded int64  `json:",omitempty"`
+}
+
+// bookWords are the books of an account.
+var bookWords = [...]string{"issued", "available", "overdrawn", "spent", "expired", "held", "voided"}
+
+// Books are the sums of an account's books, in the order of the ledger's own.
+type Books [len(bookWords)]int64
+
+// BooksOf lays sums out that are told by name; a name that is none adds nothing.
+func BooksOf(named map[string]int64) (b Books) {
+	for i, word := range bookWords {
+		b[i] = named[word]
+	}
+	return b
+}
+
+// EntryReply is a movement of an account, as an audit or a feed lists it. Its postings sum to zero.
 type EntryReply struct {
+	Event    uint64         `json:"event,omitempty"`   // its place in the stream of all
+	Prev     uint64         `json:"prev,omitempty"`    // the account's event before; feeds tell it
+	Account  string         `json:"account,omitempty"` // feeds tell it
 	Seq      uint64         `json:"seq"`
 	Index    uint64         `json:"index"`
 	Term     uint64         `json:"term"`
 	Movement string         `json:"movement"`
 	Key      string         `json:"key,omitempty"` // of the write; empty for what time did
 	Memo     string         `json:"memo,omitempty"`
+	Hold     string         `json:"hold,omitempty"`
+	Charge   string         `json:"charge,omitempty"`
+	Grant    string         `json:"grant,omitempty"`
+	Forgiven int64          `json:"forgiven_micros,omitempty"`
+	Written  int64          `json:"written_off_micros,omitempty"`
+	Late     bool           `json:"late,omitempty"`
 	Postings []PostingReply `json:"postings"`
 }
 
-// PostingReply moves an amount in or out of a book of the account: issued, available, overdrawn, spent, expired.
+// PostingReply moves an amount in or out of a book of the account.
 type PostingReply struct {
 	Book         string `json:"book"`
 	Grant        string `json:"grant,omitempty"`

@@ -41,7 +41,7 @@ func TestReportTellsVerdictTableAndExcerpt(t *testing.T) {
 	if err := WriteReport(&text, results); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"verdict: refuted", "L3  exactly once", "L6  durable", "asks n", "debit of", "M1  over-admission"} {
+	for _, want := range []string{"verdict: refuted", "L3   exactly once", "L6   durable", "asks n", "debit of", "M1   over-admission"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the report lacks %q:\n%s", want, text.String())
 		}

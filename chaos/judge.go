@@ -10,7 +10,7 @@ func Judge(h *History, rules []Limit) []Result {
 	var all []Result
 	for _, check := range []func() Result{
 		s.overAdmission, s.goodput, s.singleHome, s.epochAgreement, s.honestReplies, s.fallbacks, b.purchases,
-		b.conservation, b.floor, b.exactlyOnce, b.sameReply, b.linearizable, b.durable, b.equalReplicas, b.sessionReads, b.noPhantom,
+		b.conservation, b.floor, b.exactlyOnce, b.sameReply, b.linearizable, b.durable, b.equalReplicas, b.sessionReads, b.noPhantom, b.outbox,
 	} {
 		all = append(all, check())
 	}

@@ -14,15 +14,17 @@ type books struct {
 	byOp   []*write          // in the order in which they were first sent
 	room   []write           // for all of them
 	pages  map[string]*page
+	odd    *oddities // nil: not looked for yet
 }
 
-// write is a grant or debit, however often it was sent: it happened, if so, between from and until.
+// write is a change that was asked for under a key, however often it was sent: it happened, if so, between from and until.
 type write struct {
 	op          int32 // that sent it first
 	answer      int32 // the first answer; below zero: none
 	from, until time.Duration
 	doubt       bool    // an attempt's outcome is unknown
 	more        []int32 // that sent it again
+	others      []int32 // that asked for something else with its key
 	listed      uint64  // its place in the journal; zero: none
 }
 
@@ -43,6 +45,7 @@ type row struct {
 	done        bool   // the write moved something
 	op          int32
 	from, until time.Duration
+	loose       bool // a read that may be of an older state
 }
 
 // entry is a movement of the journal as the last audits list it.
@@ -64,7 +67,7 @@ func (b *books) page(account string) *page {
 func (s *study) books() *books {
 	n := 0
 	for i := range s.h.Ops {
-		if k := s.h.Ops[i].Kind; k == Grant || k == Debit {
+		if s.h.Ops[i].Kind.Writes() {
 			n++
 		}
 	}
@@ -72,12 +75,12 @@ func (s *study) books() *books {
 	for i := range s.h.Ops {
 		o := &s.h.Ops[i]
 		switch {
-		case o.Kind == Grant || o.Kind == Debit:
+		case o.Kind.Writes():
 			b.send(int32(i), o)
 		case o.Outcome != OK:
 		case o.Kind == Balance && o.Reply.Seq > 0:
 			p := b.page(o.Account)
-			p.rows = append(p.rows, row{o.Reply.Seq, o.Reply.BalanceAfterMicros, nil, false, int32(i), o.Invoked, o.Returned})
+			p.rows = append(p.rows, row{o.Reply.Seq, o.Reply.BalanceAfterMicros, nil, false, int32(i), o.Invoked, o.Returned, o.loose()})
 		case o.Kind == Entries:
 			p := b.page(o.Account)
 			if p.audit < 0 || o.Invoked >= s.h.Ops[p.audit].Invoked {
@@ -89,11 +92,12 @@ func (s *study) books() *books {
 		}
 	}
 	for _, w := range b.byOp {
-		if w.answer >= 0 {
-			o := &s.h.Ops[w.answer]
-			p := b.page(o.Account)
-			p.rows = append(p.rows, row{o.Reply.Seq, o.Reply.BalanceAfterMicros, w, done(&o.Reply), w.answer, w.from, w.until})
+		if w.answer < 0 || s.h.Ops[w.answer].Reply.Seq == 0 { // a release of a hold that never came has no place in an account
+			continue
 		}
+		o := &s.h.Ops[w.answer]
+		p := b.page(o.Account)
+		p.rows = append(p.rows, row{o.Reply.Seq, o.Reply.BalanceAfterMicros, w, booked(o), w.answer, w.from, w.until, false})
 	}
 	for _, p := range b.pages {
 		slices.SortFunc(p.rows, func(a, b row) int {
@@ -118,6 +122,9 @@ func (s *study) books() *books {
 	return b
 }
 
+// loose says whether a read asks for no more than a state that is new enough.
+func (o *Op) loose() bool { return o.Stale > 0 || o.MinIndex > 0 }
+
 func rank(r row) int {
 	if r.done {
 		return 0
@@ -135,6 +142,9 @@ func (b *books) send(i int32, o *Op) {
 		if o.Key != "" {
 			b.writes[o.Key] = w
 		}
+	} else if first := &b.s.h.Ops[w.op]; first.Kind != o.Kind || first.Account != o.Account || first.Cost != o.Cost || first.Ask != o.Ask {
+		w.others = append(w.others, i)
+		return
 	} else {
 		w.more = append(w.more, i)
 	}
@@ -160,12 +170,24 @@ func (w *write) sent(k int) int32 {
 // done says whether an answered write moved credit; a refusal is answered too.
 func done(r *Reply) bool { return r.Verdict == "done" || r.Verdict == "" }
 
-// moved returns by how much a write that was done changed the balance.
-func moved(o *Op) int64 {
-	if o.Kind == Debit {
-		return -o.Reply.AmountMicros
+// booked says whether an answered write must be in the journal. The release of a hold that had ended is done, and nothing.
+func booked(o *Op) bool { return done(&o.Reply) && (o.Kind != Release || o.Reply.AmountMicros != 0) }
+
+// moved returns by how much a write that was done changed the balance; sure is false where its answer does not tell.
+func moved(o *Op) (micros int64, sure bool) {
+	r := &o.Reply
+	switch o.Kind {
+	case Debit, Authorize, Extend, Void:
+		return -r.AmountMicros, true
+	case Grant, Adjust:
+		return r.AmountMicros, o.Ask.Every == ""
+	case Release, Refund:
+		return r.AmountMicros - r.ExpiredMicros, true
+	case Update:
+		return 0, true
+	default:
+		return 0, false
 	}
-	return o.Reply.AmountMicros
 }
 
 // change returns by how much an entry changes the balance, and whether its postings sum to zero.
@@ -183,8 +205,31 @@ func (e *EntryReply) change() (micros int64, balanced bool) {
 // same says whether two audits list the same movement.
 func (e *EntryReply) same(other *EntryReply) bool {
 	return e.Seq == other.Seq && e.Index == other.Index && e.Term == other.Term && e.Movement == other.Movement &&
-		e.Key == other.Key && slices.Equal(e.Postings, other.Postings)
+		e.Key == other.Key && e.Event == other.Event && e.Hold == other.Hold && e.Charge == other.Charge && e.Grant == other.Grant &&
+		e.Forgiven == other.Forgiven && e.Written == other.Written && e.Late == other.Late && slices.Equal(e.Postings, other.Postings)
 }
+
+// add books an entry.
+func (b *Books) add(e *EntryReply) {
+	for _, p := range e.Postings {
+		if i := slices.Index(bookWords[:], p.Book); i >= 0 {
+			b[i] += p.AmountMicros
+		}
+	}
+}
+
+// balance is what can be spent, or below zero is owed.
+func (b *Books) balance() int64 { return b[available] + b[overdrawn] }
+
+// The books that are looked at by themselves, in the order of bookWords.
+const (
+	issued    = 0
+	available = 1
+	overdrawn = 2
+	spent     = 3
+	ended     = 4
+	held      = 5
+)
 
 // whole says whether audits list all that an account was ever known to have, from its opening on. An audit lists the newest
 // movements only, in pages.

@@ -13,8 +13,11 @@ func Linearizable(h *History) Result { return newStudy(h, nil).books().lineariza
 
 func (b *books) linearizable() Result {
 	out := b.finding("L5", b.told(), noWrites)
+	for _, odd := range b.follow().states {
+		out.against(b.s.excerpt(odd.ops...), odd.why)
+	}
 	for _, p := range b.accounts() {
-		rows := p.rows
+		rows := slices.DeleteFunc(slices.Clone(p.rows), func(r row) bool { return r.loose })
 		latest := row{from: -1} // of those with a lower place, the one that was asked last
 		for i := 0; i < len(rows); {
 			j := i
@@ -43,6 +46,7 @@ func Durable(h *History) Result { return newStudy(h, nil).books().durable() }
 
 func (b *books) durable() Result {
 	out := b.finding("L6", b.audit(), noAudit)
+	b.forgotten(&out)
 	for _, p := range b.accounts() {
 		journal := p.journal
 		if len(journal) == 0 {
@@ -59,7 +63,7 @@ func (b *books) durable() Result {
 				if at < len(journal) || b.ended(p, i, journal[at-1].op) {
 					out.against(b.s.excerpt(r.op, p.audit), fmt.Sprintf("%s: key %s was acknowledged at seq %d, which the journal has not", p.account, o.Key, r.seq))
 				}
-			case journal[at].Movement == "repay": // a grant's own place is before what it repays
+			case journal[at].Key == "" && b.before(p, at, o): // what time does right after it has the place that was told
 			case journal[at].Key != o.Key || journal[at].Index != o.Reply.Index || journal[at].Term != o.Reply.Term:
 				e := journal[at]
 				out.against(b.s.excerpt(r.op, e.op), fmt.Sprintf("%s: key %s was acknowledged at seq %d of index %d, where the journal has key %q of index %d", p.account, o.Key, r.seq, o.Reply.Index, e.Key, e.Index))
@@ -80,6 +84,31 @@ func (b *books) ended(p *page, i int, last int32) bool {
 		return true
 	}
 	return !slices.ContainsFunc(p.rows[i:], func(k row) bool { return k.write == nil && k.from > r.until })
+}
+
+// before says whether what a write did comes right before what time did at a place of the journal, in the same entry of the log.
+func (b *books) before(p *page, at int, o *Op) bool {
+	for ; at >= 0 && p.journal[at].Index == o.Reply.Index && p.journal[at].Term == o.Reply.Term; at-- {
+		if p.journal[at].Key != "" {
+			return p.journal[at].Key == o.Key
+		}
+	}
+	return false
+}
+
+// forgotten finds what was acknowledged before somebody was told that there is no such thing.
+func (b *books) forgotten(out *Result) {
+	for i := range b.s.h.Ops {
+		o := &b.s.h.Ops[i]
+		of := b.writes[o.Ask.Of]
+		if !o.Kind.Writes() || o.Outcome == Unknown || of == nil || of.answer < 0 || of.until > o.Invoked || b.s.h.Ops[of.op].Ask.Every != "" { // what recurs no more is gone
+			continue
+		}
+		switch o.Reply.Reason {
+		case reasonNoHold, reasonNoCharge, reasonNoGrant:
+			out.against(b.s.excerpt(of.answer, int32(i)), fmt.Sprintf("%s: %s was acknowledged, and then there was none", o.Account, o.Ask.Of))
+		}
+	}
 }
 
 func (b *books) audit() bool {
@@ -141,83 +170,6 @@ func (b *books) equalReplicas() Result {
 	}
 	if compared && out.Status == Inconclusive {
 		out.Status, out.Why = Held, ""
-	}
-	return out
-}
-
-// SessionReads judges L8: what one client is told of an account never goes back, and holds what it was acknowledged.
-func SessionReads(h *History) Result { return newStudy(h, nil).books().sessionReads() }
-
-func (b *books) sessionReads() Result {
-	type session struct {
-		client  int
-		account string
-	}
-	out := b.finding("L8", false, "no client read an account after it knew of it")
-	told := make(map[session]int32) // the newest answer
-	for i := range b.s.h.Ops {
-		o := &b.s.h.Ops[i]
-		if o.Outcome != OK || o.Reply.Seq == 0 || (o.Kind != Balance && o.Kind != Grant && o.Kind != Debit) {
-			continue
-		}
-		at := session{o.Client, o.Account}
-		last, known := told[at]
-		if known && o.Kind == Balance && b.s.h.Ops[last].Returned < o.Invoked {
-			if out.Status == Inconclusive {
-				out.Status, out.Why = Held, ""
-			}
-			if seq := b.s.h.Ops[last].Reply.Seq; seq > o.Reply.Seq {
-				out.against(b.s.excerpt(last, int32(i)), fmt.Sprintf("%s: client %d was told seq %d, then seq %d", o.Account, o.Client, seq, o.Reply.Seq))
-			}
-		}
-		if !known || o.Reply.Seq > b.s.h.Ops[last].Reply.Seq {
-			told[at] = int32(i)
-		}
-	}
-	return out
-}
-
-// NoPhantom judges L9: every movement of the journal is what somebody asked for, no sooner than that, and its places in the
-// log go up with its own.
-func NoPhantom(h *History) Result { return newStudy(h, nil).books().noPhantom() }
-
-func (b *books) noPhantom() Result {
-	out := b.finding("L9", b.audit(), noAudit)
-	for _, p := range b.accounts() {
-		journal := p.journal
-		for i, e := range journal {
-			if i > 0 && (e.Index < journal[i-1].Index || e.Term < journal[i-1].Term) {
-				out.against(b.s.excerpt(e.op), fmt.Sprintf("%s: seq %d is of index %d and term %d, the one before of %d and %d", p.account, e.Seq, e.Index, e.Term, journal[i-1].Index, journal[i-1].Term))
-			}
-			if _, check := e.ofCheck(); check || e.Key == "" || e.Movement == "open" || e.Movement == "return" {
-				continue // what checks spend is judged with them
-			}
-			w := e.write
-			if w == nil {
-				out.against(b.s.excerpt(e.op), fmt.Sprintf("%s: nobody asked for key %q at seq %d", p.account, e.Key, e.Seq))
-				continue
-			}
-			asked := &b.s.h.Ops[w.op]
-			change, _ := e.change()
-			want := asked.Cost
-			if asked.Kind == Debit {
-				want = -want
-			}
-			if asked.Account != p.account || e.Movement != asked.Kind.String() || change != want {
-				out.against(b.s.excerpt(w.op, e.op), fmt.Sprintf("%s: seq %d is a %s of %d for key %s, asked was a %s of %d on %s", p.account, e.Seq, e.Movement, change, e.Key, asked.Kind, want, asked.Account))
-			}
-			if b.s.h.Ops[e.op].Returned < w.from {
-				out.against(b.s.excerpt(w.op, e.op), fmt.Sprintf("%s: key %s was in the journal by %s, before anybody asked", p.account, e.Key, b.s.h.Ops[e.op].Returned))
-			}
-		}
-		for _, r := range p.rows {
-			if r.write == nil || !r.done {
-				continue
-			}
-			if o := &b.s.h.Ops[r.op]; o.Reply.AmountMicros != o.Cost {
-				out.against(b.s.excerpt(r.op), fmt.Sprintf("%s: key %s asked for %d and was acknowledged %d", p.account, o.Key, o.Cost, o.Reply.AmountMicros))
-			}
-		}
 	}
 	return out
 }

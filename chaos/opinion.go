@@ -59,16 +59,8 @@ func (o Opinion) Picture(w io.Writer) error {
 	return nil
 }
 
-// move is an operation as the search sees it.
-type move struct {
-	op     *Op
-	micros int64 // that it adds
-	told   bool  // the balance after it
-	maybe  bool  // it may not have happened at all
-}
-
 // movesOf returns the writes, reads and paid checks of an account, each write once; sure says whether that is all that can
-// have moved anything.
+// have moved anything, and by how much.
 func movesOf(h *History, rules []Limit) (moves []porcupine.Operation, sure bool) {
 	s := newStudy(h, nil)
 	sure = true
@@ -77,33 +69,33 @@ func movesOf(h *History, rules []Limit) (moves []porcupine.Operation, sure bool)
 	}
 	for _, w := range s.books().byOp {
 		switch {
+		case w.answer >= 0 && h.Ops[w.answer].Reply.Hold.State != "" && h.Ops[w.answer].Reply.Seq == 0:
+			continue // of a hold that was released before it came, which is of no account
 		case w.answer >= 0:
-			o := &h.Ops[w.answer]
-			m := move{op: o, told: true}
-			if done(&o.Reply) {
-				m.micros = moved(o)
-			}
-			add(m, w.from, w.until)
+			add(move{op: &h.Ops[w.answer], told: true}, w.from, w.until)
 		case w.doubt:
 			o := &h.Ops[w.op]
-			m := move{op: o, micros: o.Cost, maybe: true}
-			if o.Kind == Debit {
-				m.micros = -o.Cost
-			}
-			add(m, w.from, math.MaxInt64)
+			sure = sure && o.Cost != 0 && o.Kind != Void
+			add(move{op: o, maybe: true}, w.from, math.MaxInt64)
+		default:
+			continue
+		}
+		if o := &h.Ops[w.op]; o.Kind == Authorize && o.Ask.TTL > 0 { // the log's time never runs ahead
+			add(move{op: o, maybe: true, lapse: true}, w.from+o.Ask.TTL, math.MaxInt64)
 		}
 	}
 	for i := range h.Ops {
-		if o := &h.Ops[i]; o.Kind == Balance && o.Outcome == OK {
+		o := &h.Ops[i]
+		switch {
+		case o.Kind == Balance && o.Outcome == OK && !o.loose():
 			add(move{op: o, told: true}, o.Invoked, o.Returned)
-		}
-		if o := &h.Ops[i]; o.Kind == Check && spills(o, rules) && (o.Outcome == Unknown || byFallback(&o.Reply) || o.Reply.Reason == "LEDGER_UNAVAILABLE") {
+		case o.Kind == Check && spills(o, rules) && (o.Outcome == Unknown || byFallback(&o.Reply) || o.Reply.Reason == "LEDGER_UNAVAILABLE"):
 			sure = false
 		}
 	}
 	for _, d := range s.decisions {
 		if o := &h.Ops[d.op]; paid(o) > 0 {
-			add(move{op: o, micros: -paid(o)}, d.from, d.until)
+			add(move{op: o}, d.from, d.until)
 		}
 	}
 	return moves, sure
@@ -116,36 +108,37 @@ func spills(o *Op, rules []Limit) bool {
 	})
 }
 
-// account is the state of the model: the balance, once it is known.
-type account struct {
-	known  bool
-	micros int64
-}
-
 // model is an account that says its balance after each operation. What may not have happened leaves both states open.
 func model() porcupine.Model {
 	m := porcupine.NondeterministicModel{
 		Init: func() []any { return []any{account{}} },
 		Step: func(state, input, _ any) []any {
 			a, m := state.(account), input.(move)
-			next := account{a.known, a.micros + m.micros}
-			if m.told {
+			next, can := m.after(a)
+			if m.told && can {
 				balance := m.op.Reply.BalanceAfterMicros
-				if a.known && next.micros != balance {
-					return nil
-				}
-				next = account{true, balance}
+				can = !a.known || next.micros == balance
+				next.known, next.micros = true, balance
 			}
-			if m.maybe {
+			switch {
+			case can && m.maybe:
 				return []any{a, next}
+			case can:
+				return []any{next}
+			case m.maybe:
+				return []any{a}
 			}
-			return []any{next}
+			return nil
 		},
 		DescribeOperation: func(input, _ any) string {
 			m := input.(move)
-			return fmt.Sprintf("%s %+d: seq %d, balance %d", m.op.Kind, m.micros, m.op.Reply.Seq, m.op.Reply.BalanceAfterMicros)
+			what := m.op.Kind.String()
+			if m.lapse {
+				what = "end of"
+			}
+			return fmt.Sprintf("%s %s %d: seq %d, balance %d", what, m.op.Key, m.op.Cost, m.op.Reply.Seq, m.op.Reply.BalanceAfterMicros)
 		},
-		DescribeState: func(state any) string { return fmt.Sprint(state.(account).micros) },
+		DescribeState: func(state any) string { a := state.(account); return fmt.Sprint(a.micros, " ", a.held()) },
 	}
 	return m.ToModel()
 }

@@ -13,7 +13,7 @@ var titles = map[string]string{
 	"M1": "over-admission", "M2": "no unjustified refusal", "M3": "single home", "M4": "epochs agree, never go back",
 	"M5": "honest replies", "M6": "fallbacks as declared", "M7": "admission and debit",
 	"L1": "conservation", "L2": "floor", "L3": "exactly once", "L4": "same key, same reply", "L5": "linearizable",
-	"L6": "durable", "L7": "equal replicas", "L8": "session reads", "L9": "no phantom",
+	"L6": "durable", "L7": "equal replicas", "L8": "session reads", "L9": "no phantom", "L10": "outbox",
 	"A1": "answered by the home", "A2": "latency", "A3": "detection", "A4": "convergence", "A5": "longest without a write", "A6": "recovery without help",
 	"H1": "faults bit", "H2": "enough was asked", "H3": "few unknown outcomes", "H4": "all healed",
 }
@@ -76,6 +76,8 @@ func (o *Op) tell() string {
 		say(src.CreditsMicros != 0, " paid %d", src.CreditsMicros)
 	}
 	say(r.Seq != 0, " seq %d index %d term %d balance %d", r.Seq, r.Index, r.Term, r.BalanceAfterMicros)
+	say(o.Ask != Ask{}, " asks %+v", o.Ask)
+	say(r.Hold.State != "", " hold %+v", r.Hold)
 	say(r.Replayed, " replayed")
 	say(len(r.Entries) > 0, " %d entries", len(r.Entries))
 	return text.String()

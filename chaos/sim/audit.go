@@ -12,6 +12,7 @@ import (
 
 	"github.com/weir-cluster/weir/chaos"
 	"github.com/weir-cluster/weir/client"
+	"github.com/weir-cluster/weir/client/rest"
 )
 
 const (
@@ -20,6 +21,9 @@ const (
 	digestEvery  = 16
 	caughtUpSpan = 8 // entries that a log may be short of the longest and still count as caught up
 	leadWithin   = 10 * time.Second
+	// A follower that was cut off for long is asked again by the leader at intervals of up to 10 s.
+	catchUpWithin = 30 * time.Second
+	ownAge        = time.Hour // of a read: whatever a node's own replica has
 )
 
 // audit asks each node what it knows: its view, every account and its movements; compares the disks; and then ends the
@@ -33,13 +37,19 @@ func (r *run) audit(ctx context.Context) {
 		}
 		h.look(ctx, m, said)
 		seen := make(map[string]uint64)
-		for i := range funded {
-			account := fmt.Sprint("u", i)
-			insist(func() bool { return h.balance(ctx, m, account) == chaos.OK })
+		for _, account := range accounts() {
+			insist(func() bool { return h.balance(ctx, m, chaos.Op{Account: account}) == chaos.OK })
 			insist(func() bool {
 				was := seen[account]
 				return h.list(ctx, m, account, seen) == chaos.OK && seen[account] < was+entriesPage
 			})
+		}
+	}
+	r.states(ctx)
+	insist(func() bool { return h.replay(ctx, h.node(), consumer) == chaos.OK })
+	for _, m := range r.c.all() {
+		if runs, _ := r.c.up(m); runs {
+			insist(func() bool { return h.replay(ctx, m, "") == chaos.OK })
 		}
 	}
 	r.digests()
@@ -52,8 +62,7 @@ func (r *run) audit(ctx context.Context) {
 		if next == nil {
 			return
 		}
-		for i := range funded {
-			account := fmt.Sprint("u", i)
+		for _, account := range accounts() {
 			insist(func() bool { return r.account(ctx, next, account) == nil })
 		}
 		r.c.crash(next, false)
@@ -101,8 +110,11 @@ func (r *run) account(ctx context.Context, leader *member, account string) error
 	if err != nil {
 		return err
 	}
-	seq := s.Seq
-	s.Index, s.Term = 0, 0 // of the read itself
+	seq, what := s.Seq, "account "
+	s.Index, s.Term, s.Time = 0, 0, time.Time{} // of the read itself
+	if s.OpenHolds > 0 || overdraftOf(account) > 0 {
+		s, what = client.Statement{}, "entries of " // what is due counts before it is booked
+	}
 	text, err := json.Marshal(struct {
 		Statement client.Statement
 		Entries   []client.Entry
@@ -110,8 +122,50 @@ func (r *run) account(ctx context.Context, leader *member, account string) error
 	if err != nil {
 		return err
 	}
-	r.record.event(chaos.Event{Node: leader.name, What: "digest", Detail: "account " + account, Index: seq, Digest: digest(text)})
+	r.record.event(chaos.Event{Node: leader.name, What: "digest", Detail: what + account, Index: seq, Digest: digest(text)})
 	return nil
+}
+
+// states waits until every node has the newest event for whoever asks for it, and notes the digest of each one's own ledger, which
+// must be the same after as many commands. One that votes no more has stopped at fewer.
+func (r *run) states(ctx context.Context) {
+	_ = until(catchUpWithin, func() bool {
+		newest, behind := uint64(0), false
+		for _, m := range r.c.all() {
+			if runs, _ := r.c.up(m); !runs {
+				continue
+			}
+			w, err := r.doors.rest(m, bookTimeout)
+			if err != nil {
+				return false
+			}
+			s, err := w.LedgerStatus(ctx, client.Read{})
+			newest = max(newest, s.Events)
+			behind = behind || err != nil || !tells(ctx, w, newest)
+		}
+		return !behind
+	}) // who is behind after that has not told all: that is judged
+	for _, m := range r.c.all() {
+		if runs, _ := r.c.up(m); !runs {
+			continue
+		}
+		w, err := r.doors.rest(m, bookTimeout)
+		if err != nil {
+			continue
+		}
+		if s, err := w.LedgerStatus(ctx, client.Read{MaxStaleness: ownAge}); err == nil {
+			r.record.event(chaos.Event{Node: m.name, What: "digest", Detail: "ledger", Index: s.Commands, Digest: s.Digest[:16]})
+		}
+	}
+}
+
+// tells says whether a node has an event.
+func tells(ctx context.Context, w *rest.Client, seq uint64) bool {
+	if seq == 0 {
+		return true
+	}
+	_, upTo, err := w.Events(ctx, rest.EventQuery{After: seq - 1, Limit: 1})
+	return err == nil && upTo >= seq
 }
 
 func digest(text []byte) string {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -49,6 +50,23 @@ func (d *doors) rest(m *member, timeout time.Duration) (*rest.Client, error) {
 
 // access returns the access service of a node.
 func (d *doors) access(m *member) (weirv1.AccessServiceClient, error) {
+	conn, err := d.conn(m)
+	if err != nil {
+		return nil, err
+	}
+	return weirv1.NewAccessServiceClient(conn), nil
+}
+
+// ledger returns the ledger service of a node.
+func (d *doors) ledger(m *member) (weirv1.LedgerServiceClient, error) {
+	conn, err := d.conn(m)
+	if err != nil {
+		return nil, err
+	}
+	return weirv1.NewLedgerServiceClient(conn), nil
+}
+
+func (d *doors) conn(m *member) (*grpc.ClientConn, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	conn := d.conns[m.ip]
@@ -64,7 +82,7 @@ func (d *doors) access(m *member) (weirv1.AccessServiceClient, error) {
 		}
 		d.conns[m.ip] = conn
 	}
-	return weirv1.NewAccessServiceClient(conn), nil
+	return conn, nil
 }
 
 func (d *doors) close() {
@@ -78,7 +96,7 @@ func (d *doors) close() {
 
 // sure are the words of answers that say that nothing was done.
 var sure = []string{
-	"INVALID", "IDEMPOTENCY_CONFLICT", "TOO_OLD", "NOT_FOUND", "VERSION_CONFLICT", "FULL", "NOT_LEADER", "METHOD_NOT_ALLOWED",
+	"INVALID", "IDEMPOTENCY_CONFLICT", "TOO_OLD", "NOT_FOUND", "VERSION_CONFLICT", "FULL", "NOT_LEADER", "METHOD_NOT_ALLOWED", "GONE",
 }
 
 func isSure(word string) bool {
@@ -143,19 +161,47 @@ func ofDecision(d *weirv1.Decision) chaos.Reply {
 	return r
 }
 
+// ofReceipt takes what the checkers look at from a receipt, and a sum over all that a repetition must tell again.
 func ofReceipt(r client.Receipt) chaos.Reply {
-	return chaos.Reply{
-		Verdict: r.Outcome, Seq: r.Seq, Index: r.Index, Term: r.Term, AmountMicros: r.AmountMicros,
-		BalanceAfterMicros: r.BalanceAfterMicros, Replayed: r.Replayed,
+	reply := chaos.Reply{
+		Verdict: r.Outcome, Seq: r.Seq, Event: r.Event, Index: r.Index, Term: r.Term, AmountMicros: r.AmountMicros,
+		BalanceAfterMicros: r.BalanceAfterMicros, Replayed: r.Replayed, ForgivenMicros: r.ForgivenMicros, ExpiredMicros: r.ExpiredMicros, Late: r.Late,
 	}
+	if r.Hold != nil {
+		reply.Hold = chaos.HoldReply{State: r.Hold.State, Held: r.Hold.HeldMicros, Captured: r.Hold.CapturedMicros, Refunded: r.Hold.RefundedMicros}
+	}
+	r.Replayed, r.Attempts = false, 0
+	if text, err := json.Marshal(r); err == nil && r.Outcome != "" {
+		reply.Sum = digest(text)
+	}
+	return reply
 }
 
 func ofEntries(entries []client.Entry) []chaos.EntryReply {
 	var all []chaos.EntryReply
 	for _, e := range entries {
-		r := chaos.EntryReply{Seq: e.Seq, Index: e.Index, Term: e.Term, Movement: e.Movement, Key: e.IdempotencyKey, Memo: e.Memo}
+		r := chaos.EntryReply{
+			Event: e.Event, Seq: e.Seq, Index: e.Index, Term: e.Term, Movement: e.Movement, Key: e.IdempotencyKey, Memo: e.Memo,
+			Hold: e.Hold, Charge: e.Charge, Grant: e.Grant, Forgiven: e.ForgivenMicros, Written: e.WrittenOffMicros, Late: e.Late,
+		}
 		for _, p := range e.Postings {
 			r.Postings = append(r.Postings, chaos.PostingReply{Book: p.Book, Grant: p.Grant, AmountMicros: p.AmountMicros})
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+func ofEvents(events []*weirv1.Event) []chaos.EntryReply {
+	var all []chaos.EntryReply
+	for _, e := range events {
+		r := chaos.EntryReply{
+			Event: e.GetSeq(), Prev: e.GetPrev(), Account: e.GetAccount(), Seq: e.GetAccountSeq(), Index: e.GetIndex(), Term: e.GetTerm(),
+			Movement: e.GetMovement(), Key: e.GetIdempotencyKey(), Memo: e.GetMemo(), Hold: e.GetHold(), Charge: e.GetCharge(), Grant: e.GetGrant(),
+			Forgiven: e.GetForgivenMicros(), Written: e.GetWrittenOffMicros(), Late: e.GetLate(),
+		}
+		for _, p := range e.GetPostings() {
+			r.Postings = append(r.Postings, chaos.PostingReply{Book: p.GetBook(), Grant: p.GetGrant(), AmountMicros: p.GetAmountMicros()})
 		}
 		all = append(all, r)
 	}

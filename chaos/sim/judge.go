@@ -40,9 +40,9 @@ func alive(h *chaos.History, _ []chaos.Limit) []chaos.Result {
 		if o.Invoked < from || o.Invoked > until || !slices.Contains(core, o.Node) {
 			continue
 		}
-		if write := o.Kind == chaos.Grant || o.Kind == chaos.Debit; write && o.Invoked >= since-serveWithin && o.Invoked < until-bookTimeout {
+		if o.Kind.Writes() && o.Invoked >= since-serveWithin && o.Invoked < until-bookTimeout {
 			tried++
-			if o.Outcome == chaos.OK {
+			if o.Answered() {
 				wrote++
 			}
 		}

@@ -44,6 +44,22 @@ func (r *recorder) settle(index int, outcome chaos.Outcome, reply chaos.Reply, e
 	return *op
 }
 
+// amend changes an operation that is open.
+func (r *recorder) amend(index int, change func(*chaos.Op)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(&r.history.Ops[index])
+}
+
+// note notes an operation that is over as soon as it is known of.
+func (r *recorder) note(op chaos.Op) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	op.Invoked = r.now()
+	op.Returned = op.Invoked
+	r.history.Ops = append(r.history.Ops, op)
+}
+
 func (r *recorder) event(e chaos.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,7 +13,6 @@ import (
 
 	"github.com/weir-cluster/weir/chaos"
 	"github.com/weir-cluster/weir/client"
-	"github.com/weir-cluster/weir/client/rest"
 )
 
 const (
@@ -74,6 +73,9 @@ func newRun(s Schedule, logger *slog.Logger) *run {
 	c := newCluster(s.Seed, s.Nodes, []byte(policyText), record, logger)
 	c.network.SetDelay(lanShortest, lanLongest)
 	r := &run{s: s, c: c, record: record, doors: newDoors(c.network), nemesis: &nemesis{c: c, seed: s.Seed, record: record}}
+	for _, account := range accounts() {
+		record.history.Overdrafts = append(record.history.Overdrafts, chaos.Overdraft{Account: account, Micros: overdraftOf(account)})
+	}
 	r.work = &workload{c: c, doors: r.doors, record: record, seed: s.Seed, checks: s.Checks}
 	return r
 }
@@ -129,23 +131,17 @@ func (r *run) form(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for i := range funded {
-		account := fmt.Sprint("u", i)
+	for _, account := range accounts() {
 		err := until(formWithin, func() bool {
-			_, err := w.OpenAccount(ctx, "open-"+account, client.Account{ID: account, UseCredits: true})
+			_, err := w.OpenAccount(ctx, "open-"+account, client.Account{ID: account, UseCredits: true, OverdraftMicros: overdraftOf(account)})
 			return err == nil
 		})
 		if err != nil {
 			return fmt.Errorf("open %s: %w", account, err)
 		}
 		key := "first-" + account
-		op := chaos.Op{Kind: chaos.Grant, Account: account, Key: key, Cost: openMicros}
-		err = until(formWithin, func() bool {
-			return opener.send(ctx, first, op, func(ctx context.Context, w *rest.Client, key string) (chaos.Reply, error) {
-				r, err := w.Grant(ctx, key, account, client.Grant{ID: key, Kind: "promo", AmountMicros: op.Cost})
-				return ofReceipt(r), err
-			}) == chaos.OK
-		})
+		op := chaos.Op{Kind: chaos.Grant, Account: account, Key: key, Cost: openMicros - (openMicros-shortMicros)*min(1, overdraftOf(account)), Ask: chaos.Ask{Credit: "promo"}}
+		err = until(formWithin, func() bool { return opener.write(ctx, first, op) == chaos.OK })
 		if err != nil {
 			return fmt.Errorf("grant to %s: %w", account, err)
 		}

@@ -12,14 +12,13 @@ import (
 
 	weirv1 "github.com/weir-cluster/weir/api/weir/v1"
 	"github.com/weir-cluster/weir/chaos"
-	"github.com/weir-cluster/weir/client"
 	"github.com/weir-cluster/weir/client/rest"
 )
 
 const (
 	domain       = "d"
 	checkers     = 8  // clients that check
-	bookers      = 2  // clients that grant and debit
+	bookers      = 3  // clients that write to the ledger
 	users        = 10 // zipf: the first gets about a third of the checks
 	funded       = 5  // of the users: they have credit to spill into
 	zipfExponent = 1.2
@@ -31,7 +30,7 @@ const (
 	lookEvery    = 2 * time.Second // at every node's view
 	listEvery    = 3 * time.Second // the movements of an account: it keeps the newest only
 	entriesPage  = 100
-	sampleMicros = 300  // the largest debit
+	sampleMicros = 300  // the largest debit or hold
 	grantMicros  = 2000 // each grant
 	pastMax      = 40   // writes that a booker may repeat
 )
@@ -93,6 +92,7 @@ type workload struct {
 	record *recorder
 	seed   uint64
 	checks int // a second, of all clients together
+	desk   desk
 }
 
 // hand is one client: it asks one thing at a time.
@@ -101,13 +101,9 @@ type hand struct {
 	id     int
 	random *rand.Rand
 	keys   int
-	past   []booking // the writes it may repeat much later, pastMax at most
-}
-
-// booking is a write to the ledger.
-type booking struct {
-	op   chaos.Op
-	what func(ctx context.Context, w *rest.Client, key string) (chaos.Reply, error)
+	newest uint64     // index of the log that it was told
+	past   []chaos.Op // the writes it may repeat much later, pastMax at most
+	next   []chaos.Op // what it does before it draws again
 }
 
 func (w *workload) hand(id int) *hand {
@@ -135,8 +131,10 @@ func (w *workload) run(ctx context.Context) {
 	all.Go(func() { watcher.watch(ctx) })
 	reader, seen := w.hand(id+2), make(map[string]uint64)
 	all.Go(func() {
-		reader.repeat(ctx, listEvery, func(ctx context.Context) { reader.list(ctx, reader.node(), reader.user(funded), seen) })
+		reader.repeat(ctx, listEvery, func(ctx context.Context) { reader.list(ctx, reader.node(), reader.account(), seen) })
 	})
+	consumer := w.hand(id + 3)
+	all.Go(func() { consumer.consume(ctx) })
 	all.Wait()
 }
 
@@ -217,81 +215,6 @@ func (h *hand) ask(ctx context.Context, m *member, request *weirv1.CheckRequest,
 	return h.record.settle(index, ofGRPC(err), reply, err).Outcome
 }
 
-// book grants, debits or reads, and repeats a write with its key until its outcome is known, and now and then after, also
-// much later.
-func (h *hand) book(ctx context.Context) {
-	account := h.user(funded)
-	var what func(ctx context.Context, w *rest.Client, key string) (chaos.Reply, error)
-	op := chaos.Op{Account: account}
-	switch draw := h.random.IntN(12); {
-	case draw >= 10 && len(h.past) > 0:
-		old := h.past[h.random.IntN(len(h.past))]
-		h.send(ctx, h.node(), old.op, old.what)
-		return
-	case draw < 2 || draw >= 10:
-		h.balance(ctx, h.node(), account)
-		return
-	case draw < 4:
-		op.Kind, op.Key, op.Cost = chaos.Grant, h.key("grant"), grantMicros
-		kind := []string{"included", "promo", "credit"}[h.random.IntN(3)]
-		what = func(ctx context.Context, w *rest.Client, key string) (chaos.Reply, error) {
-			r, err := w.Grant(ctx, key, account, client.Grant{ID: key, Kind: kind, AmountMicros: op.Cost})
-			return ofReceipt(r), err
-		}
-	default:
-		op.Kind, op.Key, op.Cost = chaos.Debit, h.key("debit"), 1+h.random.Int64N(sampleMicros)
-		what = func(ctx context.Context, w *rest.Client, key string) (chaos.Reply, error) {
-			r, err := w.Debit(ctx, key, account, client.Debit{AmountMicros: op.Cost, Overshoot: client.OvershootDeny})
-			return ofReceipt(r), err
-		}
-	}
-	if len(h.past) < pastMax {
-		h.past = append(h.past, booking{op, what})
-	} else {
-		h.past[h.random.IntN(pastMax)] = booking{op, what}
-	}
-	for tries := 0; tries < 5; tries++ {
-		outcome := h.send(ctx, h.node(), op, what)
-		again := outcome == chaos.Unknown || h.random.IntN(6) == 0
-		if !again || !pause(ctx, 200*time.Millisecond) {
-			return
-		}
-	}
-}
-
-// send makes one call over HTTP and notes it.
-func (h *hand) send(ctx context.Context, m *member, op chaos.Op, what func(context.Context, *rest.Client, string) (chaos.Reply, error)) chaos.Outcome {
-	w, err := h.doors.rest(m, bookTimeout)
-	if err != nil {
-		return chaos.Failed
-	}
-	op.Client, op.Node = h.id, m.name
-	index := h.record.invoke(op)
-	reply, err := what(context.WithoutCancel(ctx), w, op.Key)
-	return h.record.settle(index, ofREST(err), reply, err).Outcome
-}
-
-// list reads the movements of an account after those that were seen.
-func (h *hand) list(ctx context.Context, m *member, account string, seen map[string]uint64) chaos.Outcome {
-	op := chaos.Op{Kind: chaos.Entries, Account: account}
-	return h.send(ctx, m, op, func(ctx context.Context, w *rest.Client, _ string) (chaos.Reply, error) {
-		entries, err := w.Entries(ctx, account, seen[account], entriesPage)
-		if len(entries) > 0 {
-			seen[account] = entries[len(entries)-1].Seq
-		}
-		return chaos.Reply{Entries: ofEntries(entries)}, err
-	})
-}
-
-// balance reads an account.
-func (h *hand) balance(ctx context.Context, m *member, account string) chaos.Outcome {
-	op := chaos.Op{Kind: chaos.Balance, Account: account}
-	return h.send(ctx, m, op, func(ctx context.Context, w *rest.Client, _ string) (chaos.Reply, error) {
-		s, err := w.Account(ctx, account)
-		return chaos.Reply{Seq: s.Seq, Index: s.Index, Term: s.Term, BalanceAfterMicros: s.BalanceMicros}, err
-	})
-}
-
 // operate changes the policy, or what holds for one account beside it. No change admits more than Rules say.
 func (h *hand) operate(ctx context.Context) {
 	user := fmt.Sprint("u", funded+h.random.IntN(users-funded))
@@ -318,7 +241,7 @@ func (h *hand) operate(ctx context.Context) {
 	default:
 		what = func(ctx context.Context, w *rest.Client) (uint64, error) { return w.Unblock(ctx, domain, user) }
 	}
-	h.send(ctx, h.node(), op, func(ctx context.Context, w *rest.Client, _ string) (chaos.Reply, error) {
+	h.send(ctx, h.node(), op, func(ctx context.Context, w *rest.Client) (chaos.Reply, error) {
 		version, err := what(ctx, w)
 		return chaos.Reply{PolicyVersion: version}, err
 	})

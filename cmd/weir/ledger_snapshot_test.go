@@ -106,7 +106,7 @@ func (c *cluster) replica(t *testing.T, i int) client.LedgerStatus {
 	var s client.LedgerStatus
 	c.until(t, "the status of "+c.nodes[i].name, func() (told bool) {
 		var err error
-		s, err = c.clients[i].LedgerStatus(c.ctx, client.Read{MaxStaleness: ownReplica})
+		s, err = c.clients[i].LedgerStatus(c.ctx, ownReplica())
 		return err == nil
 	})
 	return s

@@ -11,9 +11,6 @@ import (
 	"github.com/weir-cluster/weir/client/rest"
 )
 
-// ownReplica has a voter answer by itself, however far it is behind.
-const ownReplica = 365 * 24 * time.Hour
-
 type ledgerStatusCommand struct{}
 
 // Help is what `weir ledger status -h` adds to the flags.
@@ -90,12 +87,15 @@ func (ledgerStatusCommand) Run(ctx context.Context, s *shell) error {
 	}
 }
 
+// ownReplica has a voter answer by itself, however far it is behind, once it has anything at all.
+func ownReplica() client.Read { return client.Read{MinIndex: 1} }
+
 func (s *shell) replicaOf(ctx context.Context, address string) (client.LedgerStatus, error) {
 	weir, err := rest.New(rest.Config{Addr: address, Timeout: s.Timeout})
 	if err != nil {
 		return client.LedgerStatus{}, err
 	}
-	return weir.LedgerStatus(ctx, client.Read{MaxStaleness: ownReplica})
+	return weir.LedgerStatus(ctx, ownReplica())
 }
 
 // differing tells of replicas that have done the same and are not the same.
