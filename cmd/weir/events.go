@@ -22,6 +22,9 @@ type eventsCommand struct {
 // lastEvents is with how many of the newest events a listing begins that is told nothing else.
 const lastEvents = 10
 
+// eventsBehind is the pause before a node is asked again that has not all events yet.
+const eventsBehind = 50 * time.Millisecond
+
 // followAgain is the pause before a stream that ended is asked for again.
 const followAgain = time.Second
 
@@ -51,7 +54,7 @@ func (c *eventsTailCommand) Run(ctx context.Context, s *shell) error {
 	if err != nil {
 		return err
 	}
-	q := rest.EventQuery{Account: c.Account, Types: c.Type}
+	q, newest := rest.EventQuery{Account: c.Account, Types: c.Type}, uint64(0)
 	switch {
 	case c.After != nil:
 		q.After = *c.After
@@ -64,13 +67,13 @@ func (c *eventsTailCommand) Run(ctx context.Context, s *shell) error {
 		if c.Last != nil {
 			last = *c.Last
 		}
-		q.After = all.Events - min(last, all.Events)
+		q.After, newest = all.Events-min(last, all.Events), all.Events
 	}
 	out := &eventTable{lines: s.Output == "json", to: s.stdout}
 	if c.Follow {
 		return out.follow(ctx, s, weir, q)
 	}
-	for {
+	for late := time.Now().Add(s.Timeout); ; {
 		page, next, err := weir.Events(ctx, q)
 		if err != nil {
 			return noEvents(err)
@@ -80,10 +83,16 @@ func (c *eventsTailCommand) Run(ctx context.Context, s *shell) error {
 				return err
 			}
 		}
-		if next == q.After {
+		switch {
+		case next > q.After:
+			q.After = next
+		case next >= newest:
 			return out.flush()
+		case time.Now().After(late):
+			return errors.Join(out.flush(), fmt.Errorf("no events after %d: the ledger has %d, and the node that was asked has not heard of the rest", next, newest))
+		default: // it hears of them at the leader's next word
+			time.Sleep(eventsBehind)
 		}
-		q.After = next
 	}
 }
 
