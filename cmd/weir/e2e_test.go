@@ -205,6 +205,6 @@ func TestDemoTellsItsStory(t *testing.T) {
 	}
 	var out, err bytes.Buffer
 	code := run(t.Context(), []string{"demo"}, &out, &err)
-	outcome{code, out.String(), err.String()}.want(t, exitOK, "kill -9", "LIMIT", "INCLUDED", "PROMO", "CREDIT",
+	outcome{code, out.String(), err.String()}.want(t, exitOK, "kill -9", "is her home", "LIMIT", "INCLUDED", "PROMO", "CREDIT",
 		"CREDITS_EXHAUSTED", "remedy buy", "charged nothing twice")
 }

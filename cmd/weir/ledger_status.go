@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/weir-cluster/weir/client"
 	"github.com/weir-cluster/weir/client/rest"
@@ -127,7 +126,7 @@ func ledgerViewText(w io.Writer, v ledgerView) {
 			continue
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.12s\t%s\t%s\t\n", r.Node, role, r.Index, furthest-r.Index, r.Term, r.Events, r.Accounts,
-			r.OpenHolds, r.Keys, r.Commands, r.Digest, r.Time.UTC().Format(time.RFC3339), journalText(r.Journal))
+			r.OpenHolds, r.Keys, r.Commands, r.Digest, momentText(r.Time), journalText(r.Journal))
 	}
 	if len(v.Consumers) > 0 {
 		fmt.Fprintln(w, "CONSUMER\tEVENT\tLAG\t")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/weir-cluster/weir/client"
@@ -11,10 +13,11 @@ import (
 )
 
 const (
-	playKillAfter = 7                // answers: by then the limit is used up and included quota in part
-	playAsksMax   = 40               // 13 end it unless time refills the limit on the way
-	playLimit     = 5                // burst of the limit in demo.yaml
-	playRefill    = 12 * time.Second // one more unit of it, at 5 a minute
+	playKillAfter = 7                      // answers: by then the limit is used up and included quota in part
+	playAsksMax   = 40                     // 13 end it unless time refills the limit on the way
+	playLimit     = 5                      // burst of the limit in demo.yaml
+	playRefill    = 12 * time.Second       // one more unit of it, at 5 a minute
+	playShip      = 500 * time.Millisecond // the deputy's copy is about 0.15 s behind
 	triesMax      = 40
 	tryPause      = 250 * time.Millisecond
 )
@@ -26,8 +29,7 @@ type demo struct {
 	clients []*rest.Client // of fleet.nodes
 
 	home   string   // alice's
-	victim int      // index of the node that is killed
-	alone  string   // why that one, in words
+	victim int      // index of the node that is killed: her home
 	killed bool     // the rest goes on without the victim
 	asks   int      // counts turns: which node is asked next
 	phase  string   // what paid last
@@ -49,7 +51,7 @@ func (d *demo) play(ctx context.Context) error {
 	began := time.Now()
 	for i := range playAsksMax {
 		if i == playKillAfter {
-			if err := d.kill(); err != nil {
+			if err := d.kill(ctx); err != nil {
 				return err
 			}
 		}
@@ -93,40 +95,45 @@ func (d *demo) prepare(ctx context.Context) error {
 	return nil
 }
 
-// cast finds alice's home and whom to kill: not her home, and preferably not the leader.
+// cast finds alice's home, which is to be killed.
 func (d *demo) cast(ctx context.Context) error {
 	v, err := d.clients[0].View(ctx)
 	if err != nil {
 		return fmt.Errorf("find alice's home: %w", err)
 	}
 	place := v.Place("demo", "alice")
-	if place.Home == nil {
-		return fmt.Errorf("find alice's home: partition %d has none in epoch %d", place.Partition, v.Epoch)
+	if place.Home == nil || place.Deputy == nil {
+		return fmt.Errorf("find alice's home: partition %d has no home or no deputy in epoch %d", place.Partition, v.Epoch)
 	}
 	d.home = place.Home.Name
-	for i, p := range d.fleet.nodes {
-		if p.name == d.home {
-			continue
-		}
-		d.victim, d.alone = i, "it leads the cluster, but is not alice's home"
-		if p.name != v.Leader {
-			d.alone = "it is not alice's home and does not lead the cluster"
-			break
-		}
-	}
-	fmt.Fprintf(d.stdout, "Her home is %s: whichever node is asked, that one decides. The leader is %s.\n", d.home, v.Leader)
+	d.victim = slices.IndexFunc(d.fleet.nodes, func(p *process) bool { return p.name == d.home })
+	fmt.Fprintf(d.stdout, "Her home is %s: whichever node is asked, that one decides. Its deputy %s has a copy. The leader is %s.\n",
+		d.home, place.Deputy.Name, v.Leader)
 	return nil
 }
 
-func (d *demo) kill() error {
+// kill ends alice's home and waits until another node is.
+func (d *demo) kill(ctx context.Context) error {
+	pause(ctx, playShip)
 	p := d.fleet.nodes[d.victim]
 	if err := p.kill(); err != nil {
 		return err
 	}
 	d.killed = true
-	fmt.Fprintf(d.stdout, "\n  ---- kill -9 %s (process %d): %s.\n", p.name, p.running.Pid, d.alone)
-	fmt.Fprintf(d.stdout, "       Not the home, because this release does not yet copy buckets to a deputy: after the home's\n"+
-		"       death a limit starts empty there, which is safe but would hide what comes next.\n")
+	fmt.Fprintf(d.stdout, "\n  ---- kill -9 %s (process %d): it is alice's home.\n", p.name, p.running.Pid)
+	began := time.Now()
+	if err := eventually(ctx, func() error {
+		a, err := d.clients[d.next()].Check(ctx, client.CheckRequest{Domain: "demo", Attributes: map[string]string{"user": "alice"}, Mode: client.Peek})
+		if err == nil && (a.Home == p.name || strings.HasPrefix(a.Reason, "FALLBACK") || a.Status == http.StatusServiceUnavailable) {
+			err = fmt.Errorf("%s by %q", a.Reason, a.Home)
+		}
+		d.home = a.Home
+		return err
+	}); err != nil {
+		return fmt.Errorf("find another home for alice: %w", err)
+	}
+	fmt.Fprintf(d.stdout, "       Its deputy answered meanwhile. After %v %s is her home, and goes on with the copy it had.\n",
+		time.Since(began).Round(100*time.Millisecond), d.home)
 	d.phase = ""
 	return nil
 }

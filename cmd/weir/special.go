@@ -186,10 +186,10 @@ func specialText(w io.Writer, all rest.Special) {
 		if o.Idle != "" {
 			note = "idle: " + o.Idle
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", o.Account, o.Name, termsText(o.Terms), endText(o.Until), note)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", o.Account, o.Name, termsText(o.Terms), momentText(o.Until), note)
 	}
 	for _, b := range all.Blocks {
-		fmt.Fprintf(w, "%s\tblocked\t-\t%s\t%s\n", b.Account, endText(b.Until), orDash(b.Why))
+		fmt.Fprintf(w, "%s\tblocked\t-\t%s\t%s\n", b.Account, momentText(b.Until), orDash(b.Why))
 	}
 }
 
@@ -210,7 +210,8 @@ func termsText(t rest.Terms) string {
 	return strings.Join(parts, " ")
 }
 
-func endText(t time.Time) string {
+// momentText is a moment, if there is one.
+func momentText(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
