@@ -38,13 +38,13 @@ demo: build ## show a decision going from rate limit to quota to credit to refus
 
 .PHONY: test
 test: ## run all tests, in shuffled order
-	$(GO) test -shuffle=on $(PKG)
+	$(GO) test -shuffle=on -timeout 30m $(PKG)
 
 .PHONY: race
 race: ## run the short tests under the race detector (needs a C compiler)
 	@cc=$$($(GO) env CC); command -v "$${cc%% *}" >/dev/null || { \
 	  echo "make race: the race detector needs cgo, and the C compiler '$$cc' is not installed" >&2; exit 1; }
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -short $(PKG)
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -short -timeout 30m $(PKG)
 
 .PHONY: sim
 sim: ## simulate one schedule and, if it fails, shrink it: SEED=17 (NODES=5), or SCHEDULE=FILE; docs/chaos.md
