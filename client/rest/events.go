@@ -70,7 +70,7 @@ func (c *Client) Events(ctx context.Context, q EventQuery) (page []client.Event,
 }
 
 // FollowEvents calls take with each event, those that are there and those to come, until ctx ends or take returns an error. When the node
-// goes away, or says nothing for 30 s, it returns an error that wraps ErrEventsEnded.
+// goes away, or says nothing for 30 s, it returns an error that wraps ErrEventsEnded; when none can serve events now, client.ErrUnreachable.
 func (c *Client) FollowEvents(ctx context.Context, q EventQuery, take func(client.Event) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -91,7 +91,12 @@ func (c *Client) FollowEvents(ctx context.Context, q EventQuery, take func(clien
 		defer a.Body.Close()
 		if a.StatusCode != http.StatusOK {
 			body, err := io.ReadAll(io.LimitReader(a.Body, replyBytesMax))
-			return errors.Join(reply{from: from, status: a.StatusCode, body: body, media: mediaOf(a)}.problem(), err)
+			err = errors.Join(reply{from: from, status: a.StatusCode, body: body, media: mediaOf(a)}.problem(), err)
+			if a.StatusCode != http.StatusServiceUnavailable {
+				return err
+			}
+			failed = errors.Join(failed, err) // it starts, stops, or fetches what it lacks
+			continue
 		}
 		taken := error(nil)
 		err = eachEvent(a.Body, func(e client.Event) error {

@@ -80,6 +80,12 @@ func TestEventsTailFollowsOverABrokenStream(t *testing.T) {
 			io.WriteString(w, "\n"+eventLine(8, "debit")+"\n") // and the node goes away
 			return
 		}
+		if len(asked) == 2 { // it is back, but not ready
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			io.WriteString(w, `{"detail":"starting","reason":"UNAVAILABLE"}`)
+			return
+		}
 		io.WriteString(w, eventLine(9, "refund")+"\n")
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
@@ -89,7 +95,7 @@ func TestEventsTailFollowsOverABrokenStream(t *testing.T) {
 	var complaint strings.Builder
 	code := run(ctx, []string{"events", "tail", "--after", "7", "--follow", "-o", "json", "--addr", s.URL}, out, &complaint)
 	outcome{code, out.String(), ""}.wantOut(t, exitOK, eventLine(8, "debit")+"\n"+eventLine(9, "refund")+"\n")
-	if got := strings.Join(asked, " "); got != "/v1/events?after=7&follow=true /v1/events?after=8&follow=true" {
+	if got := strings.Join(asked, " "); got != "/v1/events?after=7&follow=true /v1/events?after=8&follow=true /v1/events?after=8&follow=true" {
 		t.Errorf("asked %s", got)
 	}
 	if !strings.Contains(complaint.String(), "the stream of events ended") || !strings.Contains(complaint.String(), "going on after 8") {
