@@ -32,6 +32,10 @@ type fakeGroup struct {
 func (g *fakeGroup) Propose(_ context.Context, _ string, command []byte) ([]byte, error) {
 	return g.views.Apply(command), nil
 }
+
+func (g *fakeGroup) ProposeAll(context.Context, string, [][]byte) ([][]byte, []error) {
+	panic("views are proposed one by one")
+}
 func (g *fakeGroup) Leader() (string, bool) { return "b", true }
 
 func (g *fakeGroup) Leading() bool {

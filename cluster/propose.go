@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -96,6 +98,41 @@ func (p *Proposal) Propose(ctx context.Context, command []byte) ([]byte, error) 
 		}
 		return nil, fmt.Errorf("%w in time: %w", ErrNotApplied, err)
 	}
+}
+
+// ProposeAll is Propose for several commands: done is told the reply or error of each, in any order and at once by several
+// goroutines, before ProposeAll returns. On the node that leads they go into the log together; what that did not do, and all on
+// another node, is proposed one by one.
+func (p *Proposal) ProposeAll(ctx context.Context, commands [][]byte, done func(i int, reply []byte, err error)) {
+	replies, errs := p.together(ctx, commands)
+	var again sync.WaitGroup
+	for i, err := range errs {
+		switch unknown := err != nil && !errors.Is(err, ErrNotApplied); {
+		case err == nil:
+			done(i, replies[i], nil)
+		case unknown && !p.repeat:
+			done(i, nil, fmt.Errorf("%w: %w", ErrUnknown, err))
+		default:
+			again.Go(func() {
+				reply, err := p.Propose(ctx, commands[i])
+				if unknown && err != nil { // not %w, as in Propose
+					err = fmt.Errorf("%w: %v", ErrUnknown, err)
+				}
+				done(i, reply, err)
+			})
+		}
+	}
+	again.Wait()
+}
+
+// together proposes commands on this node, if it leads.
+func (p *Proposal) together(ctx context.Context, commands [][]byte) (replies [][]byte, errs []error) {
+	if q := p.proposer.Quorum; q.Leading() {
+		ctx, cancel := context.WithTimeout(ctx, proposeOnce)
+		defer cancel()
+		return q.ProposeAll(ctx, p.machine, commands)
+	}
+	return nil, slices.Repeat([]error{ErrNotApplied}, len(commands))
 }
 
 // Query returns the machine's answer: this node's, if its state is new enough for the read, else the leader's. Its error is

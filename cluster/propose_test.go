@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +17,11 @@ type fakeQuorum struct{ leader string }
 func (q fakeQuorum) Propose(context.Context, string, []byte) ([]byte, error) {
 	return nil, &NotLeaderError{}
 }
+
+func (q fakeQuorum) ProposeAll(context.Context, string, [][]byte) ([][]byte, []error) {
+	panic("it does not lead")
+}
+
 func (q fakeQuorum) Leading() bool          { return false }
 func (q fakeQuorum) Leader() (string, bool) { return q.leader, q.leader != "" }
 
@@ -193,4 +199,91 @@ func TestQueryIsAnsweredHereIfItMayBeAndElseByTheLeader(t *testing.T) {
 			}
 		})
 	}
+}
+
+// abdicating leads for as long as it takes to propose some commands together.
+type abdicating struct {
+	fakeQuorum
+	led  *bool
+	said []error // of these commands
+}
+
+func (q abdicating) Leading() bool {
+	defer func() { *q.led = true }()
+	return !*q.led
+}
+
+func (q abdicating) ProposeAll(_ context.Context, _ string, commands [][]byte) ([][]byte, []error) {
+	replies := make([][]byte, len(commands))
+	for i := range commands {
+		if q.said[i] == nil {
+			replies[i] = []byte("here")
+		}
+	}
+	return replies, q.said
+}
+
+// TestWhatIsProposedTogetherIsSettledOneByOne has a leader do some of what it is given at once, and another one the rest, or nobody.
+func TestWhatIsProposedTogetherIsSettledOneByOne(t *testing.T) {
+	refused, unknown := error(&NotLeaderError{Leader: "b"}), fmt.Errorf("%w: cut off", ErrUnknown)
+	for name, row := range map[string]struct {
+		repeat, reached bool
+		want            [3]string // of what was done, refused and unknown
+	}{
+		"another leader, repeating":     {true, true, [3]string{"here", "there", "there"}},
+		"another leader, not repeating": {false, true, [3]string{"here", "there", "unknown"}},
+		"nobody, repeating":             {true, false, [3]string{"here", "not applied", "unknown"}},
+		"nobody, not repeating":         {false, false, [3]string{"here", "not applied", "unknown"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var mu sync.Mutex
+			s := &scripted{answer: func(context.Context, string, int) ([]byte, error) {
+				if !row.reached {
+					return nil, &NotLeaderError{}
+				}
+				return []byte("there"), nil
+			}}
+			p := &Proposer{
+				Quorum: abdicating{fakeQuorum{"b"}, new(bool), []error{nil, refused, unknown}}, Peers: &locked{Peers: s, mu: &mu},
+				Gossip: known(sighted("a", "1"), sighted("b", "2")),
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			var got [3]string
+			p.For("m", row.repeat).ProposeAll(ctx, [][]byte{{1}, {2}, {3}}, func(i int, reply []byte, err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				switch got[i] += string(reply); {
+				case errors.Is(err, ErrUnknown) && !errors.Is(err, ErrNotApplied):
+					got[i] += "unknown"
+				case errors.Is(err, ErrNotApplied) && !errors.Is(err, ErrUnknown):
+					got[i] += "not applied"
+				case err != nil:
+					got[i] += err.Error()
+				}
+			})
+			if got != row.want {
+				t.Errorf("%s: %q, want %q", name, got, row.want)
+			}
+		})
+	}
+}
+
+// locked lets several ask scripted peers at once.
+type locked struct {
+	Peers
+	mu *sync.Mutex
+}
+
+type lockedPeer struct {
+	Peer
+	mu *sync.Mutex
+}
+
+func (l *locked) Peer(address string) Peer { return lockedPeer{l.Peers.Peer(address), l.mu} }
+
+func (p lockedPeer) Propose(ctx context.Context, machine string, command []byte) ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.Peer.Propose(ctx, machine, command)
 }

@@ -13,6 +13,8 @@ type Quorum interface {
 	// Propose appends a command if this node leads. Its errors are ErrNotApplied (or NotLeaderError), or
 	// ErrUnknown.
 	Propose(ctx context.Context, machine string, command []byte) ([]byte, error)
+	// ProposeAll is Propose for several commands at once, each with its own reply or error.
+	ProposeAll(ctx context.Context, machine string, commands [][]byte) ([][]byte, []error)
 	// Leading says whether this node leads and has applied what earlier leaders committed.
 	Leading() bool
 	// Leader names the leader, if it is known.

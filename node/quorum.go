@@ -78,12 +78,22 @@ var (
 	_ cluster.Quorum = quorum{}
 	_ cluster.Voters = quorum{}
 	_ cluster.Reader = quorum{}
+	_ ledger.Packer  = (*cluster.Proposal)(nil)
 )
 
 // Propose appends a command if this node leads, and says in the cluster's words what came of it.
 func (q quorum) Propose(ctx context.Context, machine string, command []byte) ([]byte, error) {
 	reply, err := q.Group.Propose(ctx, machine, command)
 	return reply, q.said(err)
+}
+
+// ProposeAll is Propose for several commands at once.
+func (q quorum) ProposeAll(ctx context.Context, machine string, commands [][]byte) ([][]byte, []error) {
+	replies, errs := q.Group.ProposeAll(ctx, machine, commands)
+	for i := range errs {
+		errs[i] = q.said(errs[i])
+	}
+	return replies, errs
 }
 
 // Query asks a machine of this node, and says in the cluster's words why there is no answer.

@@ -21,6 +21,7 @@ type Ledger interface {
 	Release(ctx context.Context, r ledger.Release) (ledger.Receipt, error)
 	Refund(ctx context.Context, r ledger.Refund) (ledger.Receipt, error)
 	Adjust(ctx context.Context, a ledger.Adjust) (ledger.Receipt, error)
+	Do(ctx context.Context, writes []ledger.Write, done func(i int, r ledger.Receipt, err error))
 	AccountAs(ctx context.Context, id string, r ledger.Read) (ledger.Account, error)
 	Page(ctx context.Context, q ledger.PageQuery, r ledger.Read) (ledger.Page, error)
 	Status(ctx context.Context, r ledger.Read) (ledger.Status, error)
@@ -71,7 +72,7 @@ func (s *LedgerServer) Grant(ctx context.Context, r *weirv1.GrantRequest) (*weir
 
 // VoidGrant takes back what is left of a grant.
 func (s *LedgerServer) VoidGrant(ctx context.Context, r *weirv1.VoidGrantRequest) (*weirv1.Receipt, error) {
-	return booked(ctx, s, ledger.VoidGrant{Key: r.GetIdempotencyKey(), Account: r.GetAccount(), Grant: r.GetGrant(), Memo: r.GetMemo()}, nil, Ledger.Void)
+	return booked(ctx, s, voidOf(r), nil, Ledger.Void)
 }
 
 // Debit takes credit from an account.
@@ -99,7 +100,7 @@ func (s *LedgerServer) Capture(ctx context.Context, r *weirv1.CaptureRequest) (*
 
 // Release gives back what is left of a hold.
 func (s *LedgerServer) Release(ctx context.Context, r *weirv1.ReleaseRequest) (*weirv1.Receipt, error) {
-	return booked(ctx, s, ledger.Release{Key: r.GetIdempotencyKey(), Hold: r.GetHold(), Memo: r.GetMemo()}, nil, Ledger.Release)
+	return booked(ctx, s, releaseOf(r), nil, Ledger.Release)
 }
 
 // Refund gives back what was charged.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -69,25 +70,23 @@ func (w *writes) receive() error {
 		if err != nil {
 			return err
 		}
-		for _, o := range r.GetOperations() {
-			select {
-			case w.places <- struct{}{}:
-			case <-w.ctx.Done():
-				return toStatus(w.ctx.Err())
+		for operations := range slices.Chunk(r.GetOperations(), answersMax) {
+			for range operations {
+				select {
+				case w.places <- struct{}{}:
+				case <-w.ctx.Done():
+					return toStatus(w.ctx.Err())
+				}
 			}
 			if !w.begin() {
 				return nil
 			}
-			go func() {
-				defer w.due.Done()
-				w.answers <- w.carry(o)
-				<-w.places
-			}()
+			go w.carry(operations)
 		}
 	}
 }
 
-// begin books an operation, unless no more are begun.
+// begin books operations, unless no more are begun.
 func (w *writes) begin() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -128,40 +127,66 @@ func (w *writes) send(cancel context.CancelFunc) (broken error) {
 	return broken
 }
 
-// carry carries one operation out.
-func (w *writes) carry(o *weirv1.Operation) *weirv1.Applied {
-	receipt, err := w.server.carry(w.ctx, o)
-	if err != nil {
-		return &weirv1.Applied{Id: o.GetId(), Outcome: &weirv1.Applied_Fault{Fault: toFault(fromStatus(err))}}
+// carry carries operations out together; each is answered when it is done.
+func (w *writes) carry(operations []*weirv1.Operation) {
+	defer w.due.Done()
+	all, ids := make([]ledger.Write, 0, len(operations)), make([]uint64, 0, len(operations))
+	for _, o := range operations {
+		if c, err := writeOf(o); err != nil {
+			w.answer(o.GetId(), ledger.Receipt{}, err)
+		} else {
+			all, ids = append(all, c), append(ids, o.GetId())
+		}
 	}
-	return &weirv1.Applied{Id: o.GetId(), Outcome: &weirv1.Applied_Receipt{Receipt: receipt}}
+	ctx, cancel := context.WithTimeout(w.ctx, w.server.Timeout)
+	defer cancel()
+	w.server.Ledger.Do(ctx, all, func(i int, r ledger.Receipt, err error) { w.answer(ids[i], r, err) })
 }
 
-// carry has an operation done by the call that it stands for.
-func (s *LedgerServer) carry(ctx context.Context, o *weirv1.Operation) (*weirv1.Receipt, error) {
+func (w *writes) answer(id uint64, r ledger.Receipt, err error) {
+	a := &weirv1.Applied{Id: id}
+	if err != nil {
+		a.Outcome = &weirv1.Applied_Fault{Fault: toFault(fromStatus(toStatus(err)))}
+	} else {
+		a.Outcome = &weirv1.Applied_Receipt{Receipt: toReceipt(r)}
+	}
+	w.answers <- a
+	<-w.places
+}
+
+// writeOf is the command that an operation stands for.
+func writeOf(o *weirv1.Operation) (ledger.Write, error) {
 	switch o := o.GetWrite().(type) {
 	case *weirv1.Operation_Open:
-		return s.OpenAccount(ctx, o.Open)
+		return pointed(openOf(o.Open), nil)
 	case *weirv1.Operation_Update:
-		return s.UpdateAccount(ctx, o.Update)
+		return pointed(updateOf(o.Update), nil)
 	case *weirv1.Operation_Grant:
-		return s.Grant(ctx, o.Grant)
+		return pointed(grantOf(o.Grant))
 	case *weirv1.Operation_Void:
-		return s.VoidGrant(ctx, o.Void)
+		return pointed(voidOf(o.Void), nil)
 	case *weirv1.Operation_Debit:
-		return s.Debit(ctx, o.Debit)
+		return pointed(debitOf(o.Debit))
 	case *weirv1.Operation_Authorize:
-		return s.Authorize(ctx, o.Authorize)
+		return pointed(authorizeOf(o.Authorize))
 	case *weirv1.Operation_Extend:
-		return s.Extend(ctx, o.Extend)
+		return pointed(extendOf(o.Extend), nil)
 	case *weirv1.Operation_Capture:
-		return s.Capture(ctx, o.Capture)
+		return pointed(captureOf(o.Capture))
 	case *weirv1.Operation_Release:
-		return s.Release(ctx, o.Release)
+		return pointed(releaseOf(o.Release), nil)
 	case *weirv1.Operation_Refund:
-		return s.Refund(ctx, o.Refund)
+		return pointed(refundOf(o.Refund), nil)
 	case *weirv1.Operation_Adjust:
-		return s.Adjust(ctx, o.Adjust)
+		return pointed(adjustOf(o.Adjust))
 	}
-	return nil, toStatus(fmt.Errorf("%w: an operation without a write", ledger.ErrInvalid))
+	return nil, fmt.Errorf("%w: an operation without a write", ledger.ErrInvalid)
 }
+
+// pointer is what a pointer to a command is.
+type pointer[C any] interface {
+	*C
+	ledger.Write
+}
+
+func pointed[C any, P pointer[C]](c C, err error) (ledger.Write, error) { return P(&c), err }

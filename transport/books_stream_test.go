@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,6 +36,17 @@ func (slowBooks) Debit(ctx context.Context, d ledger.Debit) (ledger.Receipt, err
 	case <-ctx.Done():
 		return ledger.Receipt{}, ctx.Err()
 	}
+}
+
+func (b slowBooks) Do(ctx context.Context, writes []ledger.Write, done func(i int, r ledger.Receipt, err error)) {
+	var all sync.WaitGroup
+	for i, w := range writes {
+		all.Go(func() {
+			r, err := b.Debit(ctx, *w.(*ledger.Debit))
+			done(i, r, err)
+		})
+	}
+	all.Wait()
 }
 
 // applying opens a stream of Apply in virtual time.

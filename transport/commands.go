@@ -46,6 +46,10 @@ func grantOf(r *weirv1.GrantRequest) (ledger.Grant, error) {
 	return g, nil
 }
 
+func voidOf(r *weirv1.VoidGrantRequest) ledger.VoidGrant {
+	return ledger.VoidGrant{Key: r.GetIdempotencyKey(), Account: r.GetAccount(), Grant: r.GetGrant(), Memo: r.GetMemo()}
+}
+
 func debitOf(r *weirv1.DebitRequest) (ledger.Debit, error) {
 	d := ledger.Debit{
 		Key: r.GetIdempotencyKey(), Account: r.GetAccount(), Amount: ledger.Credits(r.GetAmountMicros()), Memo: r.GetMemo(),
@@ -86,6 +90,10 @@ func captureOf(r *weirv1.CaptureRequest) (ledger.Capture, error) {
 		return c, fmt.Errorf("overshoot: %w", err)
 	}
 	return c, nil
+}
+
+func releaseOf(r *weirv1.ReleaseRequest) ledger.Release {
+	return ledger.Release{Key: r.GetIdempotencyKey(), Hold: r.GetHold(), Memo: r.GetMemo()}
 }
 
 func refundOf(r *weirv1.RefundRequest) ledger.Refund {

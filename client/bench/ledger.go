@@ -10,7 +10,7 @@ import (
 // The loads of the ledger's figures, as promised.
 const (
 	batchedDebits  = 256
-	batchedCallers = 12 // 3,072 debits under way; the queue before the log takes 4,096
+	batchedCallers = 48 // 12,288 debits under way; the queue before the log takes 16,384
 	singleCallers  = 512
 )
 

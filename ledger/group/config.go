@@ -117,7 +117,7 @@ func DefaultConfig() Config {
 		PackBytes:       1 << 20,
 		InFlight:        16,
 		CommandBytes:    512 << 10,
-		QueueOperations: 4096,
+		QueueOperations: 16384,
 		QueueBytes:      64 << 20,
 	}
 }

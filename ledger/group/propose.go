@@ -13,7 +13,8 @@ import (
 type proposal struct {
 	operation
 	state atomic.Int32
-	done  chan reply // takes one without blocking
+	reply reply // good once it is answered
+	call  *call
 }
 
 // A proposal starts waiting. Whoever moves it on alone decides whether it is submitted or given up.
@@ -21,25 +22,68 @@ const (
 	waiting int32 = iota
 	submitted
 	givenUp
+	answered
 )
 
 func (p *proposal) submit() bool { return p.state.CompareAndSwap(waiting, submitted) }
 func (p *proposal) giveUp() bool { return p.state.CompareAndSwap(waiting, givenUp) }
+
+func (p *proposal) answer(r reply) {
+	p.reply = r
+	p.state.Store(answered)
+	if p.call.left.Add(-1) == 0 {
+		close(p.call.done)
+	}
+}
+
+// call is what one caller proposes together.
+type call struct {
+	all  []proposal
+	left atomic.Int32  // not answered yet
+	done chan struct{} // closed when none is left
+}
 
 // Propose submits a command for a machine and waits until this server has applied it, then returns the
 // machine's reply. It shares a log entry with what other goroutines propose meanwhile. command must not be
 // changed any more. OutcomeOf tells what an error means; after ErrUnknown the command may still be applied,
 // even later. Only the leader takes proposals.
 func (g *Group) Propose(ctx context.Context, machine string, command []byte) ([]byte, error) {
-	p := &proposal{operation: operation{machine, command}, done: make(chan reply, 1)}
-	if err := g.enqueue(p); err != nil {
-		return nil, fmt.Errorf("propose to %s: %w", machine, err)
+	var bodies [1][]byte
+	var errs [1]error
+	g.proposeAll(ctx, machine, [][]byte{command}, bodies[:], errs[:])
+	return bodies[0], errs[0]
+}
+
+// ProposeAll is Propose for several commands at once: it is cheaper, and each has its own reply or error. They need not be applied
+// in their order, nor all.
+func (g *Group) ProposeAll(ctx context.Context, machine string, commands [][]byte) (bodies [][]byte, errs []error) {
+	bodies, errs = make([][]byte, len(commands)), make([]error, len(commands))
+	if len(commands) > 0 {
+		g.proposeAll(ctx, machine, commands, bodies, errs)
 	}
-	got := g.reply(ctx, p)
-	if got.err != nil {
-		return nil, fmt.Errorf("propose to %s: %w", machine, got.err)
+	return bodies, errs
+}
+
+func (g *Group) proposeAll(ctx context.Context, machine string, commands, bodies [][]byte, errs []error) {
+	c := &call{all: make([]proposal, len(commands)), done: make(chan struct{})}
+	c.left.Store(int32(len(commands)))
+	for i := range c.all {
+		p := &c.all[i]
+		p.operation, p.call = operation{machine, commands[i]}, c
+		if err := g.enqueue(p); err != nil {
+			p.answer(reply{err: err})
+		}
 	}
-	return got.body, nil
+	unsure := g.finish(ctx, c)
+	for i := range c.all {
+		p := &c.all[i]
+		if errs[i] = unsure; p.state.Load() == answered {
+			bodies[i], errs[i] = p.reply.body, p.reply.err
+		}
+		if errs[i] != nil {
+			errs[i] = fmt.Errorf("propose to %s: %w", machine, errs[i])
+		}
+	}
 }
 
 func (g *Group) enqueue(p *proposal) error {
@@ -75,31 +119,32 @@ func (g *Group) enqueue(p *proposal) error {
 	}
 }
 
-// reply waits for what becomes of p. Whoever gives up a proposal before it was submitted knows that it was
-// not applied.
-func (g *Group) reply(ctx context.Context, p *proposal) reply {
+// finish waits for what becomes of a call. Whoever gives up a proposal before it was submitted knows that it was
+// not applied. Of those that have no answer when it returns the error is true.
+func (g *Group) finish(ctx context.Context, c *call) (unsure error) {
 	ending := g.ending
 	for {
 		select {
-		case got := <-p.done:
-			return got
+		case <-c.done:
+			return nil
 		case <-ctx.Done():
-			if p.giveUp() {
-				return reply{err: fmt.Errorf("%w: %w", ErrBusy, ctx.Err())}
-			}
-			return reply{err: fmt.Errorf("%w: %w", ErrUnknown, ctx.Err())}
+			c.giveUp(fmt.Errorf("%w: %w", ErrBusy, ctx.Err()))
+			return fmt.Errorf("%w: %w", ErrUnknown, ctx.Err())
 		case <-ending:
-			if p.giveUp() {
-				return reply{err: ErrStopped}
-			}
-			ending = nil // it was submitted: the answer still comes
+			c.giveUp(ErrStopped)
+			ending = nil // those that were submitted: the answer still comes
 		case <-g.stopped:
-			select {
-			case got := <-p.done:
-				return got
-			default:
-				return reply{err: fmt.Errorf("%w: %w", ErrUnknown, ErrStopped)}
-			}
+			c.giveUp(ErrStopped)
+			return fmt.Errorf("%w: %w", ErrUnknown, ErrStopped)
+		}
+	}
+}
+
+// giveUp answers what was not submitted yet.
+func (c *call) giveUp(err error) {
+	for i := range c.all {
+		if p := &c.all[i]; p.giveUp() {
+			p.answer(reply{err: err})
 		}
 	}
 }
@@ -173,9 +218,9 @@ func (g *Group) submit(r *raft.Raft, batch []*proposal, done func()) {
 		replies, err := g.await(answer)
 		for i, p := range batch {
 			if err != nil {
-				p.done <- reply{err: err}
+				p.answer(reply{err: err})
 			} else {
-				p.done <- replies[i]
+				p.answer(replies[i])
 			}
 		}
 	})

@@ -3,6 +3,7 @@ package group
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -103,6 +104,58 @@ func TestFullQueueIsBusyAndWhoWaitsInItKnowsItWasNotApplied(t *testing.T) {
 		}
 		if want := []string{"submitted", "next", "two"}; len(leader.tape.played()) != 3 || leader.tape.count("two") != 1 || leader.tape.count("submitted") != 1 {
 			t.Errorf("played %q, want %q", leader.tape.played(), want)
+		}
+		if queued := leader.g.queuedBytes.Load(); queued != 0 {
+			t.Errorf("%d bytes count as queued at the end", queued)
+		}
+	})
+}
+
+// TestCommandsProposedTogetherEachHaveTheirOutcome ends a call of several when some are in the log, some wait, and some were never taken.
+func TestCommandsProposedTogetherEachHaveTheirOutcome(t *testing.T) {
+	narrow := func(cfg *Config) {
+		cfg.InFlight, cfg.QueueOperations, cfg.CommandBytes, cfg.PackOperations = 1, 2, 10, 1
+	}
+	bubble(t, 1, narrow, func(t *testing.T, c *cluster) {
+		leader := c.leader()
+		all := func(wait time.Duration, commands ...string) (outcomes []Outcome) {
+			ctx, cancel := context.WithTimeout(t.Context(), wait)
+			defer cancel()
+			bytes := make([][]byte, len(commands))
+			for i := range commands {
+				bytes[i] = []byte(commands[i])
+			}
+			replies, errs := leader.g.ProposeAll(ctx, "tape", bytes)
+			for i, err := range errs {
+				if outcomes = append(outcomes, OutcomeOf(err)); (err == nil) != (replies[i] != nil) {
+					t.Errorf("%s: reply %q and error %v", commands[i], replies[i], err)
+				}
+			}
+			return outcomes
+		}
+		if got := all(time.Second); got != nil {
+			t.Errorf("nothing: %v", got)
+		}
+		if got, want := all(time.Second, "one", "much too large", "two"), []Outcome{Applied, NotApplied, Applied}; !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+		leader.tape.lag = time.Second
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if got, want := all(500*time.Millisecond, "submitted"), []Outcome{Unknown}; !slices.Equal(got, want) {
+				t.Errorf("%v, want %v", got, want)
+			}
+		})
+		time.Sleep(10 * time.Millisecond)
+		wg.Go(func() { // the first is off the queue and waits for its turn, two wait in the queue, one has no room
+			if got, want := all(1500*time.Millisecond, "a", "b", "c", "d"), []Outcome{Unknown, NotApplied, NotApplied, NotApplied}; !slices.Equal(got, want) {
+				t.Errorf("%v, want %v", got, want)
+			}
+		})
+		wg.Wait()
+		time.Sleep(5 * time.Second)
+		if got := leader.tape.played(); len(got) != 4 || leader.tape.count("submitted") != 1 || leader.tape.count("a") != 1 {
+			t.Errorf("played %q, want one, two, submitted and a", got)
 		}
 		if queued := leader.g.queuedBytes.Load(); queued != 0 {
 			t.Errorf("%d bytes count as queued at the end", queued)
