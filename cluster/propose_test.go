@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,14 +205,11 @@ func TestQueryIsAnsweredHereIfItMayBeAndElseByTheLeader(t *testing.T) {
 // abdicating leads for as long as it takes to propose some commands together.
 type abdicating struct {
 	fakeQuorum
-	led  *bool
+	led  *atomic.Bool
 	said []error // of these commands
 }
 
-func (q abdicating) Leading() bool {
-	defer func() { *q.led = true }()
-	return !*q.led
-}
+func (q abdicating) Leading() bool { return !q.led.Swap(true) }
 
 func (q abdicating) ProposeAll(_ context.Context, _ string, commands [][]byte) ([][]byte, []error) {
 	replies := make([][]byte, len(commands))
@@ -244,7 +242,7 @@ func TestWhatIsProposedTogetherIsSettledOneByOne(t *testing.T) {
 				return []byte("there"), nil
 			}}
 			p := &Proposer{
-				Quorum: abdicating{fakeQuorum{"b"}, new(bool), []error{nil, refused, unknown}}, Peers: &locked{Peers: s, mu: &mu},
+				Quorum: abdicating{fakeQuorum{"b"}, new(atomic.Bool), []error{nil, refused, unknown}}, Peers: &locked{Peers: s, mu: &mu},
 				Gossip: known(sighted("a", "1"), sighted("b", "2")),
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
