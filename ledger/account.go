@@ -19,6 +19,8 @@ type account struct {
 	seq                 uint64 // of its last event, counted in the account
 	last                uint64 // of its last event, in the journal; 0 if that is from before the journal
 	open                uint64 // holds
+	lending             uint64 // open allowances
+	borrowers           []borrower
 	grants              []grant
 	series              []series
 }
@@ -31,7 +33,9 @@ func (a *account) wire(c *coder) {
 	c.flag(&a.blocked)
 	c.credits(&a.overdraft)
 	for i := range a.books {
-		c.credits(&a.books[i])
+		if Book(i) < Lent || c.since(snapshotThird) {
+			c.credits(&a.books[i])
+		}
 	}
 	c.credits(&a.forgiven)
 	c.credits(&a.writtenOff)
@@ -40,6 +44,10 @@ func (a *account) wire(c *coder) {
 	c.uint(&a.open)
 	list(c, &a.grants, math.MaxInt32, (*grant).wire)
 	list(c, &a.series, math.MaxInt32, (*series).wire)
+	if c.since(snapshotThird) {
+		c.uint(&a.lending)
+		list(c, &a.borrowers, borrowersMax, (*borrower).wire)
+	}
 }
 
 // grant returns a grant until the next change of a.grants, or nil.
@@ -55,17 +63,20 @@ func (a *account) grant(id string) *grant {
 // move books a posting on its book and its grant.
 func (a *account) move(p Posting, now int64) error {
 	a.books[p.Book] += p.Amount
-	if p.Book != Available && p.Book != Held {
+	if !p.Book.ofGrant() {
 		return nil
 	}
 	g := a.grant(p.Grant)
 	if g == nil {
 		return fmt.Errorf("grant %q is gone", p.Grant)
 	}
-	if p.Book == Available {
+	switch p.Book {
+	case Available:
 		g.available += p.Amount
-	} else {
+	case Held:
 		g.held += p.Amount
+	default:
+		g.lent += p.Amount
 	}
 	if g.empty() {
 		g.emptied = hourOf(now)
@@ -86,9 +97,9 @@ func (a *account) byKind(now int64) (sums [KindCount]Credits, balance Credits) {
 }
 
 // audit checks conservation, in the books and over the grants: what was granted, and what is owed, is available, held,
-// spent, expired or voided.
+// lent, spent, expired or voided.
 func (a *account) audit() error {
-	var sum, available, held Credits
+	var sum, available, held, lent Credits
 	for _, b := range a.books {
 		if b < -bookMax || b > bookMax {
 			return errors.New("a book is out of range")
@@ -97,11 +108,12 @@ func (a *account) audit() error {
 	}
 	for i := range a.grants {
 		g := &a.grants[i]
-		if g.available < 0 || g.held < 0 || g.available+g.held > g.amount || (g.ended() && g.available != 0) {
-			return fmt.Errorf("grant %q of %s has %s available, %s held", g.id, g.amount, g.available, g.held)
+		if min(g.available, g.held, g.lent) < 0 || g.available+g.held+g.lent > g.amount || (g.ended() && g.available != 0) {
+			return fmt.Errorf("grant %q of %s has %s available, %s held, %s lent", g.id, g.amount, g.available, g.held, g.lent)
 		}
 		available += g.available
 		held += g.held
+		lent += g.lent
 	}
 	b := &a.books
 	switch {
@@ -111,7 +123,9 @@ func (a *account) audit() error {
 		return fmt.Errorf("grants have %s available, the book %s", available, b[Available])
 	case held != b[Held]:
 		return fmt.Errorf("grants have %s held, the book %s", held, b[Held])
-	case b[Issued] > 0 || b[Spent] < 0 || b[Expired] < 0 || b[Voided] < 0 || b[Overdrawn] < -a.overdraft:
+	case lent != b[Lent]:
+		return fmt.Errorf("grants have %s lent, the book %s", lent, b[Lent])
+	case b[Issued] > 0 || b[Spent] < 0 || b[Expired] < 0 || b[Voided] < 0 || b[Lent] < 0 || b[Overdrawn] < -a.overdraft:
 		return fmt.Errorf("a book is on the wrong side: %v", b)
 	}
 	return nil
@@ -121,7 +135,7 @@ func (a *account) audit() error {
 func (a *account) view(at Stamp) Account {
 	v := Account{
 		ID: a.id, Plan: a.plan, Labels: a.labels, UseCredits: a.useCredits, Blocked: a.blocked, Overdraft: a.overdraft,
-		Books: a.books, Forgiven: a.forgiven, WrittenOff: a.writtenOff, OpenHolds: a.open, Seq: a.seq, Event: a.last, AsOf: at,
+		Books: a.books, Forgiven: a.forgiven, WrittenOff: a.writtenOff, OpenHolds: a.open, OpenAllowances: a.lending, Seq: a.seq, Event: a.last, AsOf: at,
 	}
 	v.ByKind, v.Balance = a.byKind(at.Wall.UnixNano())
 	for i := range a.grants {

@@ -28,6 +28,7 @@ type audited struct {
 	whole      bool // seen from its opening
 	books      [BookCount]Credits
 	grants     map[string]*auditedGrant
+	lent       Credits // what its open allowances have left
 	attributes Attributes
 	seq, last  uint64
 	forgiven   Credits
@@ -38,6 +39,7 @@ type auditedGrant struct {
 	kind            Kind
 	effective       int64
 	available, held Credits
+	lent            Credits
 }
 
 type auditedHold struct {
@@ -87,6 +89,25 @@ func (a *Audit) Add(b []byte) {
 	if e.After != nil {
 		a.hold(&e)
 	}
+	if e.Movement == Settling {
+		a.settle(&e)
+	}
+}
+
+// settle checks that what a report charged is what it charged for its items.
+func (a *Audit) settle(e *Event) {
+	var items, spent Credits
+	for _, it := range e.Items {
+		items += it.Charged
+	}
+	for _, p := range e.Postings {
+		if p.Book == Spent {
+			spent += p.Amount
+		}
+	}
+	if items != spent {
+		a.differ(fmt.Sprintf("event %d: %s is charged for items that make up %s", e.Seq, spent, items))
+	}
 }
 
 // once notes a key that was done before, while that was remembered.
@@ -133,7 +154,7 @@ func (a *Audit) book(e *Event) {
 		p.attributes = *e.Attributes
 	}
 	for _, t := range e.Made {
-		if old := p.grants[t.ID]; old != nil && old.available+old.held != 0 {
+		if old := p.grants[t.ID]; old != nil && old.available+old.held+old.lent != 0 {
 			a.differ(fmt.Sprintf("event %d: account %q: grant %q is made again", e.Seq, e.Account, t.ID))
 		}
 		if t.Every == Once {
@@ -142,7 +163,7 @@ func (a *Audit) book(e *Event) {
 	}
 	for _, posting := range e.Postings {
 		p.books[posting.Book] += posting.Amount
-		if posting.Book == Available || posting.Book == Held {
+		if posting.Book.ofGrant() {
 			a.move(p, e, posting)
 		}
 	}
@@ -159,13 +180,17 @@ func (a *Audit) move(p *audited, e *Event, posting Posting) {
 		}
 		return
 	}
-	if posting.Book == Available {
+	switch posting.Book {
+	case Available:
 		g.available += posting.Amount
-	} else {
+	case Held:
 		g.held += posting.Amount
+	default:
+		g.lent += posting.Amount
 	}
-	if p.whole && (g.available < 0 || g.held < 0) {
-		a.differ(fmt.Sprintf("event %d: account %q: grant %q has %s available, %s held", e.Seq, e.Account, posting.Grant, g.available, g.held))
+	if p.whole && min(g.available, g.held, g.lent) < 0 {
+		a.differ(fmt.Sprintf("event %d: account %q: grant %q has %s available, %s held, %s lent", e.Seq, e.Account, posting.Grant, g.available,
+			g.held, g.lent))
 	}
 }
 
@@ -182,30 +207,48 @@ func (a *Audit) floors(p *audited, e *Event) {
 		a.differ(fmt.Sprintf("event %d: account %q has a balance of %s, its postings lead to %s", e.Seq, e.Account, e.BalanceAfter, balance))
 	}
 	b := &p.books
-	if b[Overdrawn] < -p.attributes.Overdraft || b[Issued] > 0 || min(b[Available], b[Spent], b[Expired], b[Held], b[Voided]) < 0 {
+	if b[Overdrawn] < -p.attributes.Overdraft || b[Issued] > 0 || min(b[Available], b[Spent], b[Expired], b[Held], b[Voided], b[Lent]) < 0 {
 		a.differ(fmt.Sprintf("event %d: account %q: a book is on the wrong side: %v", e.Seq, e.Account, *b))
 	}
 }
 
 func (a *Audit) hold(e *Event) {
-	h, known := a.holds[e.Hold]
-	after := e.After
-	begins := e.Movement == Authorizing || e.Movement == Refusing || e.Account == "" // anew, when the one before is forgotten
+	id, after := e.subject(), e.After
+	h, known := a.holds[id]
+	begins := e.Movement == Authorizing || e.Movement == Refusing || e.Movement == Lending || e.Account == "" // anew, when the one before is forgotten
 	switch {
-	case known && begins && h.after.State == Open:
-		a.differ(fmt.Sprintf("event %d: hold %q is open and begins again", e.Seq, e.Hold))
+	case known && begins && (h.after.State == Open || e.Allowance != 0):
+		a.differ(fmt.Sprintf("event %d: hold %q is open and begins again", e.Seq, id))
 	case !known || begins:
 		h = &auditedHold{account: e.Account}
-		a.holds[e.Hold] = h
+		a.holds[id] = h
 	case h.account != e.Account:
-		a.differ(fmt.Sprintf("event %d: hold %q is of account %q, not %q", e.Seq, e.Hold, h.account, e.Account))
+		a.differ(fmt.Sprintf("event %d: hold %q is of account %q, not %q", e.Seq, id, h.account, e.Account))
+	case e.Allowance != 0: // what was charged of one may have been undone
 	case after.Captured < h.after.Captured || after.Refunded < h.after.Refunded:
-		a.differ(fmt.Sprintf("event %d: hold %q goes back", e.Seq, e.Hold))
+		a.differ(fmt.Sprintf("event %d: hold %q goes back", e.Seq, id))
 	}
-	if after.Refunded < 0 || after.Refunded > after.Captured || after.Captured > after.Authorized {
-		a.differ(fmt.Sprintf("event %d: hold %q of %s has %s captured, %s refunded", e.Seq, e.Hold, after.Authorized, after.Captured, after.Refunded))
+	room := after.Captured // for what came back: from a hold of what was captured, from an allowance of what was not
+	if e.Allowance != 0 {
+		room = after.Authorized
+	}
+	if min(after.Captured, after.Refunded) < 0 || after.Refunded > room || after.Captured > after.Authorized {
+		a.differ(fmt.Sprintf("event %d: hold %q of %s has %s captured, %s refunded", e.Seq, id, after.Authorized, after.Captured, after.Refunded))
+	}
+	if p := a.accounts[e.Account]; e.Allowance != 0 && p != nil {
+		if p.lent += after.left() - h.after.left(); p.whole && p.lent != p.books[Lent] {
+			a.differ(fmt.Sprintf("event %d: account %q: allowances have %s left, %s is lent", e.Seq, e.Account, p.lent, p.books[Lent]))
+		}
 	}
 	h.after = *after
+}
+
+// left is what an allowance has left.
+func (h *HoldChange) left() Credits {
+	if h.State != Open {
+		return 0
+	}
+	return h.Authorized - h.Captured - h.Refunded
 }
 
 // Compare notes how a state differs from what the events up to its last lead to. The audit must have seen exactly those.
@@ -265,8 +308,9 @@ func (a *Audit) compareAccount(s *account) {
 		if found := s.grant(id); found != nil {
 			there = *found
 		}
-		if g.available != there.available || g.held != there.held {
-			a.differ(fmt.Sprintf("account %q: grant %q has %s available, %s held; in the state %s, %s", s.id, id, g.available, g.held, there.available, there.held))
+		if g.available != there.available || g.held != there.held || g.lent != there.lent {
+			a.differ(fmt.Sprintf("account %q: grant %q has %s available, %s held, %s lent; in the state %s, %s, %s", s.id, id, g.available, g.held,
+				g.lent, there.available, there.held, there.lent))
 		}
 	}
 }

@@ -55,11 +55,11 @@ func (a *Authorize) run(t *tx) (Receipt, error) {
 		return t.holdReceipt(HoldExists), nil
 	}
 	c := &t.m.config
-	switch all := t.m.holds.count; {
+	switch open, all := t.m.due.count-t.m.lent.open, t.m.holds.count-t.m.lent.all; {
 	case t.a.open >= uint64(c.AccountHolds):
 		return Receipt{}, fmt.Errorf("%w: account %q has %d open holds, ledger.Config.AccountHolds is %d", ErrFull, t.a.id, t.a.open, c.AccountHolds)
-	case t.m.due.count >= c.Holds || all >= 2*c.Holds:
-		return Receipt{}, fmt.Errorf("%w: %d open holds and %d in all, ledger.Config.Holds is %d", ErrFull, t.m.due.count, all, c.Holds)
+	case open >= c.Holds || all >= 2*c.Holds:
+		return Receipt{}, fmt.Errorf("%w: %d open holds and %d in all, ledger.Config.Holds is %d", ErrFull, open, all, c.Holds)
 	}
 	t.h = hold{
 		id: a.Key, account: a.Account, order: a.Order, attributes: a.Attributes, onExpire: a.OnExpire, late: a.Late,

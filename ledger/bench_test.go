@@ -119,6 +119,57 @@ func processor(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// BenchmarkReport10000 settles reports of 10,000 items, which have 50 ms each, and as many debits for comparison.
+func BenchmarkReport10000(b *testing.B) {
+	for _, keyed := range []bool{false, true} {
+		b.Run(fmt.Sprintf("keyed=%v", keyed), func(b *testing.B) {
+			c := DefaultConfig()
+			c.Keys, c.Share = 1<<30, 100
+			m := NewMachine(c)
+			at := Stamp{Term: 1, Wall: time.Unix(dawn, 0)}
+			apply := func(in command) Receipt {
+				at.Index++
+				reply, err := m.Apply(at, encodeCommand(in))
+				r, bad := decodeReceipt(string(reply))
+				if err != nil || bad != nil || r.Outcome != Done {
+					b.Fatal(err, bad, r.Outcome)
+				}
+				return r
+			}
+			apply(&OpenAccount{Key: "o", Account: "a"})
+			for i := range 8 {
+				apply(&Grant{Key: fmt.Sprint("g", i), Account: "a", Amount: CreditsMax / 8})
+			}
+			n := Lend{Account: "a", Home: "n1", Want: CreditsMax, TTL: time.Minute}
+			spent, longest, debits := time.Duration(0), time.Duration(0), time.Duration(0)
+			for b.Loop() {
+				n.Nonce++
+				r := Report{Allowance: apply(&n).Allowance, Home: "n1", Final: true}
+				for i := range ItemsMax {
+					r.Items = append(r.Items, Item{ID: fmt.Sprintf("018f2a1c-%d-%026d", n.Nonce, i), Amount: 1250, Keyed: keyed})
+					r.Spent += 1250
+				}
+				command := encodeCommand(&r)
+				begun := time.Now()
+				if _, err := m.Apply(at, command); err != nil {
+					b.Fatal(err)
+				}
+				took := time.Since(begun)
+				spent, longest = spent+took, max(longest, took)
+				begun = time.Now()
+				for i := range ItemsMax / 10 {
+					apply(&Debit{Key: fmt.Sprintf("018f2a1d-%d-%026d", n.Nonce, i), Account: "a", Amount: 1})
+				}
+				debits += 10 * time.Since(begun)
+			}
+			b.ReportMetric(spent.Seconds()*1e3/float64(b.N), "ms/report")
+			b.ReportMetric(longest.Seconds()*1e3, "ms-longest")
+			b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N)/ItemsMax, "ns/item")
+			b.ReportMetric(debits.Seconds()/spent.Seconds(), "debits/item")
+		})
+	}
+}
+
 func BenchmarkApplyReplay(b *testing.B) {
 	m, at, ids := grown(b, 1)
 	command := encodeCommand(&Debit{Key: "debit", Account: ids[0], Amount: 1250})

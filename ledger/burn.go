@@ -83,9 +83,9 @@ func (t *tx) taking(parts []Part, into Book) []Posting {
 		postings = append(postings, source(p, p.Amount))
 		sum += p.Amount
 	}
-	if into == Held {
+	if into.ofGrant() {
 		for _, p := range parts {
-			postings = append(postings, Posting{Held, p.Grant, p.Amount})
+			postings = append(postings, Posting{into, p.Grant, p.Amount})
 		}
 	} else {
 		postings = append(postings, Posting{Book: into, Amount: sum})

@@ -74,9 +74,17 @@ func (k *Capture) run(t *tx) (Receipt, error) {
 	return r, nil
 }
 
-// spend moves an amount that is held to what is captured, first taken first.
+// spend moves an amount that is held to what is captured, and adds the postings of that.
 func (h *hold) spend(e *Event, amount Credits) []Part {
-	var parts []Part
+	parts := h.draw(amount)
+	for _, p := range parts {
+		e.Postings = append(e.Postings, Posting{Held, p.Grant, -p.Amount})
+	}
+	return parts
+}
+
+// draw moves an amount that is held or lent to what is spent, first taken first.
+func (h *hold) draw(amount Credits) (parts []Part) {
 	for i := range h.takes {
 		k := &h.takes[i]
 		x := min(k.held, amount)
@@ -85,7 +93,6 @@ func (h *hold) spend(e *Event, amount Credits) []Part {
 		}
 		k.held, k.spent, amount = k.held-x, k.spent+x, amount-x
 		parts = append(parts, Part{k.kind, k.grant, x})
-		e.Postings = append(e.Postings, Posting{Held, k.grant, -x})
 	}
 	return parts
 }
@@ -94,7 +101,11 @@ func (h *hold) spend(e *Event, amount Credits) []Part {
 // expired or was voided meanwhile.
 func (t *tx) end(e *Event, as HoldState) (expired Credits) {
 	h := &t.h
-	if h.state == Open {
+	switch {
+	case h.state != Open:
+	case h.loan != nil:
+		t.a.lending--
+	default:
 		t.a.open--
 	}
 	h.state = as
@@ -107,7 +118,7 @@ func (t *tx) end(e *Event, as HoldState) (expired Credits) {
 		if to != Available {
 			expired += k.held
 		}
-		e.Postings = append(e.Postings, Posting{Held, k.grant, -k.held}, Posting{to, k.grant, k.held})
+		e.Postings = append(e.Postings, Posting{h.book(), k.grant, -k.held}, Posting{to, k.grant, k.held})
 		k.held = 0
 	}
 	return expired
@@ -160,7 +171,7 @@ func (r *Release) check() error {
 func (r *Release) run(t *tx) (Receipt, error) {
 	e := Event{Movement: Releasing, Key: r.Key, Memo: r.Memo}
 	if !t.find(r.Hold) {
-		if all, c := t.m.holds.count, &t.m.config; all >= 2*c.Holds {
+		if all, c := t.m.holds.count-t.m.lent.all, &t.m.config; all >= 2*c.Holds {
 			return Receipt{}, fmt.Errorf("%w: %d holds in all, ledger.Config.Holds is %d", ErrFull, all, c.Holds)
 		}
 		t.h, t.holdNew = hold{id: r.Hold, state: Released, created: t.now}, true

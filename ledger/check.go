@@ -24,6 +24,10 @@ const (
 	EntriesMax    = 256 // events in one answer
 	CursorMax     = 64  // of a cursor's name
 	TTLMax        = 90 * 24 * time.Hour
+	HomeMax       = 255       // of a home's name
+	LendTTLMax    = time.Hour // of an allowance
+	ItemsMax      = 10_000    // of a report
+	ItemBytesMax  = 640 << 10 // of a report's items, their ids and memos with 24 for each: a journal's record is at most 1 MiB
 )
 
 // Label is one fact about an account or a debit, such as region=eu.

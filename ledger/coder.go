@@ -217,6 +217,9 @@ func (c *coder) fixed(v []byte) {
 	}
 }
 
+// since tells whether a shape has what came with a version. A coder without one is of the newest.
+func (c *coder) since(version uint8) bool { return c.format == 0 || c.format >= version }
+
 // version writes the newest format, or reads one and refuses those after it.
 func (c *coder) version(newest uint8) {
 	c.format = newest

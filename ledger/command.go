@@ -7,10 +7,11 @@ import (
 )
 
 // The formats of commands, queries and replies. Version 1 knew OpenAccount, Grant, Debit, Return and two reads, and
-// no journal: a log of version 1 still reads as it was meant.
+// no journal; version 2 knew no allowances. A log of either still reads as it was meant.
 const (
 	wireFirst  = 1
-	wireNewest = 2
+	wireSecond = 2
+	wireNewest = 3
 )
 
 // op names a command on the wire. Append only.
@@ -35,12 +36,14 @@ const (
 	opTick
 	opCompare
 	opAsk
+	opLend
+	opReport
 	opCount
 )
 
 var opWords = [opCount]string{
 	"unknown", "open", "grant", "debit", "return", "account", "entries", "update", "void", "authorize", "extend", "capture",
-	"release", "refund", "adjust", "cursor", "tick", "compare", "ask",
+	"release", "refund", "adjust", "cursor", "tick", "compare", "ask", "lend", "report",
 }
 
 func (o op) String() string { return opWords[o] }
@@ -59,6 +62,14 @@ type intent interface {
 	// payer finds the account that run will need. Empty: none, and run makes what it needs.
 	payer(m *Machine) (account string, err error)
 	// run stages the change. What it staged is dropped if it returns an error.
+	run(t *tx) (Receipt, error)
+}
+
+// exchange is a command between a home and the ledger about an allowance. It needs no key: whatever comes twice, late or out
+// of order finds in the state what it has done.
+type exchange interface {
+	command
+	payer(m *Machine) (account string, err error)
 	run(t *tx) (Receipt, error)
 }
 
@@ -101,14 +112,21 @@ func blank(o op) command {
 		return &compare{}
 	case opAsk:
 		return &ask{}
+	case opLend:
+		return &Lend{}
+	case opReport:
+		return &Report{}
 	}
 	return nil
 }
 
 // since tells in which format a command came into being.
 func (o op) since() uint8 {
-	if o <= opEntries {
+	switch {
+	case o <= opEntries:
 		return wireFirst
+	case o <= opAsk:
+		return wireSecond
 	}
 	return wireNewest
 }

@@ -18,6 +18,7 @@ type course struct {
 	replica *Machine
 	w       *twin
 	grants  int
+	loans   []*loaned
 	past    []past
 }
 
@@ -59,6 +60,10 @@ func (c *course) text(r Receipt, err error) string {
 	}
 	if r.Hold != "" {
 		text += fmt.Sprintf(" hold %s %d %d %d", r.State, r.Held, r.Captured, r.Refunded)
+	}
+	if r.Allowance != 0 && r.Outcome != AllowanceClosed {
+		text += fmt.Sprintf(" allowance %s %d %d %d items %d ttl %d revoked %v credited %d", r.State, r.Held, r.Captured, r.Refunded, r.Items,
+			r.ExpiresIn/time.Second, r.Revoked, r.Credited)
 	}
 	if r.Late {
 		text += " late"
@@ -244,7 +249,7 @@ func (c *course) doTick() {
 // doRepeat applies an earlier command again: while its key is remembered, that changes nothing but the count of attempts.
 func (c *course) doRepeat() {
 	p := rapid.SampledFrom(c.past).Draw(c.r, "past")
-	if p.reply[1] != repliesReceipt || forgotten(hourOf(p.at.Wall.UnixNano()), c.m.head.hour()) {
+	if o := op(p.command[1]); p.reply[1] != repliesReceipt || o == opLend || o == opReport || forgotten(hourOf(p.at.Wall.UnixNano()), c.m.head.hour()) {
 		return
 	}
 	before, events := sums{c.m.accounts.sum, c.m.holds.sum, 0, 0}, c.m.head.seq
@@ -278,6 +283,8 @@ func (c *course) doSnapshot() {
 		c.doDebit()
 		c.doAuthorize()
 		c.doCapture()
+		c.doLend()
+		c.doReport()
 	}
 	var b bytes.Buffer
 	restored := NewMachine(c.m.config)
@@ -329,14 +336,14 @@ func (c *course) doRead() {
 
 // check looks at what must hold after every command: conservation, floors, and that what is held is what holds have left.
 func (c *course) check() {
-	var held Credits
+	held := map[Book]Credits{}
 	c.m.holds.each(func(record string) bool {
 		var h hold
 		r := reader(record)
 		if h.wire(&r); r.end() != nil || !h.sound() {
 			c.r.Fatalf("hold %+v", h)
 		}
-		held += h.held()
+		held[h.book()] += h.held()
 		return true
 	})
 	c.m.accounts.each(func(record string) bool {
@@ -345,11 +352,12 @@ func (c *course) check() {
 		if err := a.audit(); err != nil {
 			c.r.Fatal(err)
 		}
-		held -= a.books[Held]
+		held[Held] -= a.books[Held]
+		held[Lent] -= a.books[Lent]
 		return true
 	})
-	if held != 0 {
-		c.r.Fatalf("holds and accounts differ by %s", held)
+	if held[Held] != 0 || held[Lent] != 0 {
+		c.r.Fatalf("holds and accounts differ by %v", held)
 	}
 }
 
@@ -360,7 +368,7 @@ func (c *course) step() {
 	}
 	steps := []func(){
 		c.doGrant, c.doGrant, c.doDebit, c.doDebit, c.doReturn, c.doReturn, c.doAuthorize, c.doAuthorize, c.doAuthorize, c.doExtend,
-		c.doCapture, c.doCapture, c.doRelease, c.doRefund, c.doRefund, c.doOffice, c.doTick, c.doRepeat, c.doRead, c.doSnapshot,
+		c.doCapture, c.doCapture, c.doRelease, c.doLend, c.doLend, c.doReport, c.doReport, c.doReport, c.doAllowances, c.doRefund, c.doRefund, c.doOffice, c.doTick, c.doRepeat, c.doRead, c.doSnapshot,
 	}
 	steps[c.number(0, len(steps)-1, "step")]()
 	c.check()
@@ -373,7 +381,9 @@ func TestMachineDoesWhatItsTwinDoes(t *testing.T) {
 	t.Parallel()
 	cells, runs := map[string]int{}, 0
 	rapid.Check(t, func(r *rapid.T) {
-		c := &course{desk: newDesk(t, DefaultConfig()), r: r}
+		config := DefaultConfig()
+		config.Chunk, config.Share, config.Direct, config.Grace = twinChunk, twinShare, twinDirect, twinGrace*time.Second
+		c := &course{desk: newDesk(t, config), r: r}
 		c.replica = NewMachine(c.m.config) // the same journal too: it refuses an event with other bytes
 		c.Ledger = New(c)
 		c.w = newTwin()
@@ -382,7 +392,7 @@ func TestMachineDoesWhatItsTwinDoes(t *testing.T) {
 		c.w.now = int(c.at.Wall.Unix())
 		for _, id := range []string{"a", "b"} {
 			limit := c.number(0, 15, "overdraft")
-			c.w.accounts[id] = &twinAccount{limit: limit}
+			c.w.accounts[id] = &twinAccount{limit: limit, asked: map[string]*twinLoan{}}
 			c.done(c.Open(t.Context(), OpenAccount{Key: "open " + id, Account: id, UseCredits: true, Overdraft: Credits(limit)}))
 		}
 		for range c.number(1, 150, "steps") {
@@ -396,6 +406,14 @@ func TestMachineDoesWhatItsTwinDoes(t *testing.T) {
 			r.Fatalf("%v, %q", err, audit.Differences)
 		}
 	})
+	for _, cell := range []string{
+		"report open", "report expired", "report gone", "final open", "final expired", "final gone", "item credited", "item undone", "late and short",
+	} {
+		t.Logf("%-22s %d", cell, cells[cell])
+		if runs >= 1000 && cells[cell] == 0 {
+			t.Errorf("%s was not met", cell)
+		}
+	}
 	for _, event := range []string{"authorize", "capture", "capture more", "release", "extend", "refund", "expire"} {
 		for _, state := range []string{"absent", "open", "captured", "released", "expired", "refused"} {
 			cell := event + " " + state

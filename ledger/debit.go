@@ -156,7 +156,7 @@ func (a *account) giveBack(e *Event, parts []Part) (expired Credits) {
 	for _, p := range parts {
 		to := source(p, -p.Amount)
 		if p.Kind != Overdraft {
-			if book := a.grant(p.Grant).rest(); book != Available {
+			if book := a.returning(p); book != Available {
 				expired += p.Amount
 				to = Posting{book, p.Grant, p.Amount}
 			}
@@ -164,6 +164,16 @@ func (a *account) giveBack(e *Event, parts []Part) (expired Credits) {
 		e.Postings = append(e.Postings, to)
 	}
 	return expired
+}
+
+// returning is the book to which a part that was charged goes when it comes back. Its grant may be gone, and another one of that
+// name have no room.
+func (a *account) returning(p Part) Book {
+	g := a.grant(p.Grant)
+	if g != nil && g.available+g.held+g.lent+p.Amount > g.amount {
+		return Expired
+	}
+	return g.rest()
 }
 
 // rest is the book to which what comes back to a grant goes; it may have gone itself.

@@ -28,6 +28,8 @@ var (
 	ErrNoCharge = errors.New("no such charge")
 	// ErrNoGrant: the account has no such grant.
 	ErrNoGrant = errors.New("no such grant")
+	// ErrNoAllowance: the ledger never lent this.
+	ErrNoAllowance = errors.New("no such allowance")
 	// ErrGone: the journal keeps these events no more, or never had them. A Journal's Read wraps it.
 	ErrGone = errors.New("events gone")
 	// ErrJournal: the journal could not be read for another reason.
@@ -37,6 +39,7 @@ var (
 // refusals gives each error its code in replies. Append only.
 var refusals = [...]error{
 	ErrInvalid, ErrConflict, ErrTooOld, ErrNoAccount, ErrFull, ErrClock, ErrNewer, ErrNoHold, ErrNoCharge, ErrNoGrant, ErrGone, ErrJournal,
+	ErrNoAllowance,
 }
 
 // refusal is an error of the machine as it came over the wire.

@@ -6,7 +6,11 @@ import (
 	"time"
 )
 
-const eventNewest = 1
+// The forms of events: those of allowances are of version 2, all others of version 1.
+const (
+	eventFirst  = 1
+	eventNewest = 2
+)
 
 // Book is a side of an account's double entry. All of an account always sum to zero.
 type Book uint8
@@ -20,16 +24,20 @@ const (
 	Expired
 	Held   // by open holds, of grants
 	Voided // taken back
+	Lent   // to homes, of grants
 	bookCount
 )
 
 // BookCount is how many books there are.
 const BookCount = int(bookCount)
 
-var bookWords = [BookCount]string{"issued", "available", "overdrawn", "spent", "expired", "held", "voided"}
+var bookWords = [BookCount]string{"issued", "available", "overdrawn", "spent", "expired", "held", "voided", "lent"}
 
 // String returns the book's word.
 func (b Book) String() string { return word(bookWords[:], uint8(b), "book") }
+
+// ofGrant tells whether the book is also kept by grant.
+func (b Book) ofGrant() bool { return b == Available || b == Held || b == Lent }
 
 // Movement is why an event happened.
 type Movement uint8
@@ -50,15 +58,17 @@ const (
 	Extending
 	Capturing
 	Releasing
-	Lapsing // a hold whose time was over
+	Lapsing // a hold or allowance whose time was over
 	Refunding
 	Adjusting
+	Lending
+	Settling // what a home reports of an allowance
 	movementCount
 )
 
 var movementWords = [movementCount]string{
 	"open", "grant", "debit", "return", "expire", "repay", "update", "void", "authorize", "refuse", "extend", "capture", "release",
-	"lapse", "refund", "adjust",
+	"lapse", "refund", "adjust", "lend", "settle",
 }
 
 // String returns the movement's word.
@@ -157,12 +167,23 @@ type Event struct {
 	BalanceAfter Credits
 	Forgiven     Credits // asked for beyond what was available; nobody owes it
 	WrittenOff   Credits // debt that was adjusted away
-	Late         bool    // of a capture: the hold's time was over
+	Late         bool    // of a capture or report: the time of the hold or allowance was over
 	Index, Term  uint64
 	Wall         time.Time   // log time
 	Made         []Terms     // grants that it made
 	After        *HoldChange // the hold after it
 	Attributes   *Attributes // of the account, when it changed them
+	Allowance    uint64      // the allowance that it is about, which After tells of too; 0: none
+	Home         string      // whose that is
+	Items        []Settled   // what the home reported
+}
+
+// subject is the id, in the table of holds, of what After tells of.
+func (e *Event) subject() string {
+	if e.Allowance != 0 {
+		return lentID(e.Allowance)
+	}
+	return e.Hold
 }
 
 // Encode returns the one encoding of the event, the one that is chained and kept.
@@ -173,7 +194,11 @@ func (e *Event) Encode() []byte {
 }
 
 func (e *Event) write(c *coder) {
-	c.version(eventNewest)
+	if e.Allowance == 0 {
+		c.version(eventFirst)
+	} else {
+		c.version(eventNewest)
+	}
 	e.wire(c)
 }
 
@@ -211,6 +236,15 @@ func (e *Event) wire(c *coder) {
 	list(c, &e.Made, math.MaxInt32, (*Terms).wire)
 	optional(c, &e.After, (*HoldChange).wire)
 	optional(c, &e.Attributes, (*Attributes).wire)
+	if c.format < eventNewest {
+		return
+	}
+	c.uint(&e.Allowance)
+	c.text(&e.Home, HomeMax)
+	list(c, &e.Items, ItemsMax, (*Settled).wire)
+	if c.reading && e.Allowance == 0 {
+		c.fail(errCanonical)
+	}
 }
 
 // optional reads and writes a shape that may not be there.

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// firstLog reads testdata/v1.log, which version 1 wrote: the stamp, command and reply of each entry, and where it took
-// testdata/v1.snapshot.
-func firstLog(t *testing.T) (all []past, snapshot int) {
+// oldLog reads a log that an older version wrote: the stamp, command and reply of each entry, where it took its snapshot, and what
+// its last line says of the journal.
+func oldLog(t *testing.T, file string) (all []past, snapshot int, end string) {
 	t.Helper()
-	text, err := os.ReadFile("testdata/v1.log")
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,26 +27,30 @@ func firstLog(t *testing.T) (all []past, snapshot int) {
 	}
 	for line := range strings.Lines(string(text)) {
 		words := strings.Fields(line)
-		if len(words) == 1 {
+		switch len(words) {
+		case 1:
 			snapshot = len(all)
 			continue
+		case 2:
+			end = strings.TrimSpace(line)
+			continue
 		}
-		var n [3]int64
-		for i := range n {
+		var n [4]int64 // term, index, wall and, since version 2, elapsed
+		for i := range len(words) - 2 {
 			if n[i], err = strconv.ParseInt(words[i], 10, 64); err != nil {
 				t.Fatal(err)
 			}
 		}
-		at := Stamp{Term: uint64(n[0]), Index: uint64(n[1]), Wall: time.Unix(0, n[2])}
-		all = append(all, past{at, bytesOf(words[3]), bytesOf(words[4])})
+		at := Stamp{Term: uint64(n[0]), Index: uint64(n[1]), Wall: time.Unix(0, n[2]), Elapsed: time.Duration(n[3])}
+		all = append(all, past{at, bytesOf(words[len(words)-2]), bytesOf(words[len(words)-1])})
 	}
-	return all, snapshot
+	return all, snapshot, end
 }
 
 // A log of version 1 leads to the same replies, whether it is applied from the beginning or behind a snapshot, and to one
 // state; the journal begins with the first command of version 2, at the same place for all.
 func TestLogOfVersionOneIsReadAsItWasMeant(t *testing.T) {
-	all, middle := firstLog(t)
+	all, middle, _ := oldLog(t, "testdata/v1.log")
 	image, err := os.ReadFile("testdata/v1.snapshot")
 	if err != nil {
 		t.Fatal(err)
@@ -96,16 +100,18 @@ func TestLogOfVersionOneIsReadAsItWasMeant(t *testing.T) {
 	}
 }
 
-func TestDamagedSnapshotOfVersionOneIsSeen(t *testing.T) {
-	image, err := os.ReadFile("testdata/v1.snapshot")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range image {
-		b := bytes.Clone(image)
-		b[i] ^= 1
-		if err := NewMachine(DefaultConfig()).Restore(bytes.NewReader(b)); err == nil {
-			t.Fatalf("flipped at %d: restored", i)
+func TestDamagedSnapshotOfAnOlderVersionIsSeen(t *testing.T) {
+	for _, file := range []string{"testdata/v1.snapshot", "testdata/v2.snapshot"} {
+		image, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range image {
+			b := bytes.Clone(image)
+			b[i] ^= 1
+			if err := NewMachine(DefaultConfig()).Restore(bytes.NewReader(b)); err == nil {
+				t.Fatalf("%s flipped at %d: restored", file, i)
+			}
 		}
 	}
 }

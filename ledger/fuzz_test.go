@@ -32,6 +32,8 @@ func someCommands() []command {
 		&tick{},
 		&compare{count: 4096},
 		&ask{string(encodeQuery(&query{what: asksAccount, id: "a"}))},
+		&Lend{Account: "a", Home: "n1", Incarnation: 7, Nonce: 2, Want: 5, TTL: time.Minute, Order: []Kind{Promo}, Attributes: labels},
+		&Report{Allowance: 5, Home: "n1", Incarnation: 7, First: 1, Items: []Item{{"i", 2, "m", true}, {"j", 3, "", false}, {"j", -1, "", false}}, Spent: 5, Final: true},
 		&readAccount{"a"},
 		&readEntries{"a", 7, 9},
 	}
@@ -52,11 +54,12 @@ func FuzzApply(f *testing.F) {
 		if err == nil && !bytes.Equal(encodeAs(c, format), b) {
 			t.Errorf("%q reads as %+v, which is written as %q", b, c, encodeAs(c, format))
 		}
-		d := newDesk(t, DefaultConfig())
+		d := newDesk(t, lending())
 		d.open(5)
-		d.grant(Grant{Grant: "i", Amount: 10})
+		d.grant(Grant{Grant: "i", Amount: 40})
 		d.debit("d", 3)
 		d.done(d.Authorize(t.Context(), Authorize{Key: "h", Account: "a", Amount: 4, TTL: time.Hour}))
+		d.report(reporting(d.lend(1).Allowance, 0, 1, "x", 1)) // allowance 5
 		reply, stopped := d.m.Apply(d.at, b)
 		if stopped != nil {
 			if !errors.Is(stopped, ErrNewer) {
@@ -65,7 +68,8 @@ func FuzzApply(f *testing.F) {
 			return
 		}
 		again, err := d.m.Apply(d.at, b)
-		if len(reply) < 2 || err != nil || reply[1] == repliesReceipt && again[1] != repliesReplay {
+		_, keyed := c.(intent)
+		if len(reply) < 2 || err != nil || keyed && reply[1] == repliesReceipt && again[1] != repliesReplay {
 			t.Errorf("%q is answered %q, then %q, %v", b, reply, again, err)
 		}
 		if reply[1] == repliesReceipt || reply[1] == repliesReplay {
@@ -85,6 +89,7 @@ func FuzzQuery(f *testing.F) {
 	f.Add(encodeQuery(&query{what: asksPage, page: PageQuery{Account: "a", Limit: 3, Oldest: true}}))
 	f.Add(encodeQuery(&query{what: asksPage, page: PageQuery{Account: "a", Limit: 3, Before: "3.5"}}))
 	f.Add(encodeQuery(&query{what: asksStatus}))
+	f.Add(encodeQuery(&query{what: asksAllowances, id: "a"}))
 	f.Add([]byte{wireNewest + 1, 0})
 	d := worked(f)
 	before := d.m.Digest()
@@ -100,6 +105,8 @@ func FuzzQuery(f *testing.F) {
 				(&Page{}).wire(c)
 			case repliesStatus:
 				(&Status{}).wire(c)
+			case repliesAllowances:
+				wireAllowances(&[]Allowance{}, c)
 			default:
 				c.fail(errRange)
 			}
@@ -134,15 +141,17 @@ func FuzzReply(f *testing.F) {
 		&Debit{Key: "taken", Account: "a", Amount: 25, Overshoot: Deny}, &Debit{Key: "new", Account: "a", Amount: 2},
 		&Extend{Key: "x", Hold: "open hold", TTL: time.Minute}, &tick{}, &ask{string(encodeQuery(&query{what: asksStatus}))},
 		&ask{string(encodeQuery(&query{what: asksPage, page: PageQuery{Account: "b", Limit: 9}}))}, &readAccount{"b"}, &readAccount{"x"},
+		&ask{string(encodeQuery(&query{what: asksAllowances, id: "a"}))}, &Report{Allowance: 1, Home: "n1"},
 	} {
 		f.Add(d.apply(c))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		again := coder{}
+		var allowances []Allowance
 		err := decodeReply(string(b), func(what uint8, c *coder) {
 			shapes := map[uint8]func(*coder){
 				repliesReceipt: (&Receipt{}).wire, repliesAccount: (&Account{}).wire, repliesHold: (&Hold{}).wire, repliesPage: (&Page{}).wire,
-				repliesStatus: (&Status{}).wire,
+				repliesStatus: (&Status{}).wire, repliesAllowances: func(c *coder) { wireAllowances(&allowances, c) },
 			}
 			wire := shapes[what]
 			if wire == nil {
@@ -171,14 +180,17 @@ func FuzzRestore(f *testing.F) {
 	small.giveBack("r", "d", 3)
 	small.giveBack("bar", "x", 0)
 	small.done(small.Authorize(f.Context(), Authorize{Key: "h", Account: "a", Amount: 1, TTL: time.Hour}))
-	first, err := os.ReadFile("testdata/v1.snapshot")
-	if err != nil {
+	small.grant(Grant{Grant: "j", Amount: 2 * DefaultConfig().Direct})
+	small.report(reporting(small.lend(1).Allowance, 0, 2, "x", 2))
+	first, err1 := os.ReadFile("testdata/v1.snapshot")
+	second, err2 := os.ReadFile("testdata/v2.snapshot")
+	if err := errors.Join(err1, err2); err != nil {
 		f.Fatal(err)
 	}
-	for _, image := range [][]byte{small.snapshot(), newDesk(f, DefaultConfig()).snapshot(), first} {
+	for _, image := range [][]byte{small.snapshot(), newDesk(f, DefaultConfig()).snapshot(), first, second} {
 		f.Add(image[:len(image)-sha256.Size])
 	}
-	f.Add([]byte(snapshotMagic + "\x03"))
+	f.Add([]byte(snapshotMagic + "\x04"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		sum := sha256.Sum256(b)
 		image := append(bytes.Clone(b), sum[:]...)
@@ -194,7 +206,7 @@ func FuzzRestore(f *testing.F) {
 			t.Errorf("%q is written as %q", image, d.snapshot())
 		}
 		d.at.Wall, d.at.Elapsed = time.Unix(0, max(d.m.head.now, 1)), d.m.head.elapsed
-		for _, c := range []command{&readAccount{"a"}, &tick{}, &Debit{Key: "new", Account: "a", Amount: 1}, &Return{Key: "newer", Account: "a", Debit: "new"}} {
+		for _, c := range []command{&readAccount{"a"}, &tick{}, &Debit{Key: "new", Account: "a", Amount: 1}, &Return{Key: "newer", Account: "a", Debit: "new"}, &Lend{Account: "a", Home: "n1", Incarnation: 9, Want: 9, TTL: time.Hour}} {
 			if _, err := d.m.Apply(d.at, encodeCommand(c)); err != nil {
 				t.Errorf("%q: %s: %v", image, c.op(), err)
 			}

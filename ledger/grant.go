@@ -34,6 +34,7 @@ type grant struct {
 	effective, expires       int64  // 0 and never if not limited
 	created                  uint64 // account seq of its event
 	amount, available, held  Credits
+	lent                     Credits
 	arrived, expired, voided bool  // arrived: it was effective when last looked at, and repaid what was owed then
 	emptied                  int64 // the hour in which it last became empty; it is forgotten with that hour's keys
 	appliesTo                []Label
@@ -54,11 +55,14 @@ func (g *grant) wire(c *coder) {
 	c.flag(&g.voided)
 	c.int(&g.emptied)
 	list(c, &g.appliesTo, AppliesToMax, (*Label).wire)
+	if c.since(snapshotThird) {
+		c.credits(&g.lent)
+	}
 }
 
 func (g *grant) burnable(now int64) bool { return g.available > 0 && g.effective <= now }
 
-func (g *grant) empty() bool { return g.available == 0 && g.held == 0 }
+func (g *grant) empty() bool { return g.available == 0 && g.held == 0 && g.lent == 0 }
 
 // ended tells that nothing can become available in it any more.
 func (g *grant) ended() bool { return g.expired || g.voided }
@@ -81,7 +85,7 @@ func burnOrder(a, b grant) int {
 
 func (g *grant) view() GrantState {
 	return GrantState{
-		ID: g.id, Kind: g.kind, Priority: g.priority, Amount: g.amount, Available: g.available, Held: g.held,
+		ID: g.id, Kind: g.kind, Priority: g.priority, Amount: g.amount, Available: g.available, Held: g.held, Lent: g.lent,
 		Effective: fromNanos(g.effective, 0), Expires: fromNanos(g.expires, never), Expired: g.expired, Voided: g.voided,
 		AppliesTo: g.appliesTo,
 	}
@@ -188,8 +192,8 @@ func (t *tx) admits(id string, amount Credits, expires int64) error {
 	return nil
 }
 
-// VoidGrant takes back what is left of a grant; what was spent of it stays so, and what is held of it goes on being
-// held and is voided when it is released. Of a recurring grant it voids the present period and ends the recurrence.
+// VoidGrant takes back what is left of a grant; what was spent of it stays so, and what is held or lent of it goes
+// on being so and is voided when it comes back. Of a recurring grant it voids the present period and ends the recurrence.
 type VoidGrant struct{ Key, Account, Grant, Memo string }
 
 func (v *VoidGrant) op() op                           { return opVoid }

@@ -72,11 +72,13 @@ func ParseLate(text string) (Late, error) {
 	return Late(l), err
 }
 
-// take is what a hold has of one grant. 0 <= back <= spent; held is 0 when the hold has ended.
+// take is what a hold has of one grant. 0 <= back <= spent; held is 0 when the hold has ended. Of an allowance, back is what came
+// back to the grant because it had been debited already, and no part of spent.
 type take struct {
 	kind              Kind
 	grant             string
 	held, spent, back Credits
+	keyed             Credits // of spent: of an allowance's items that are idempotency keys, which are returned and refunded as debits are
 }
 
 func (k *take) wire(c *coder) {
@@ -85,6 +87,9 @@ func (k *take) wire(c *coder) {
 	c.credits(&k.held)
 	c.credits(&k.spent)
 	c.credits(&k.back)
+	if c.since(snapshotThird) {
+		c.credits(&k.keyed)
+	}
 }
 
 // hold is the state of a hold. Its id is the key of its Authorize. An ended one is remembered as long as keys are.
@@ -101,10 +106,11 @@ type hold struct {
 	created     int64  // in log time
 	ended       int64  // the hour in which it ended
 	endedSeq    uint64 // the event that ended it last
+	loan        *loan  // of an allowance: the hold is what a home was lent
 }
 
 func (h *hold) wire(c *coder) {
-	c.text(&h.id, KeyMax)
+	c.bytes(&h.id)
 	c.text(&h.account, AccountMax)
 	c.word((*uint8)(&h.state), uint8(holdStateCount))
 	c.credits(&h.authorized)
@@ -117,6 +123,9 @@ func (h *hold) wire(c *coder) {
 	c.int(&h.created)
 	c.int(&h.ended)
 	c.uint(&h.endedSeq)
+	if c.since(snapshotThird) {
+		optional(c, &h.loan, (*loan).wire)
+	}
 }
 
 func wireKind(k *Kind, c *coder) { c.word((*uint8)(k), uint8(kindCount)) }
@@ -163,6 +172,9 @@ func (h *hold) change() *HoldChange {
 
 // sound tells whether the hold keeps its invariants.
 func (h *hold) sound() bool {
+	if h.loan != nil {
+		return h.loan.sound(h)
+	}
 	held, captured := h.held(), h.captured()
 	for i := range h.takes {
 		if k := &h.takes[i]; k.held < 0 || k.back < 0 || k.back > k.spent {

@@ -118,6 +118,25 @@ func (l *Ledger) Adjust(ctx context.Context, j Adjust) (Receipt, error) {
 	return l.submit(ctx, &j, "account", j.Account)
 }
 
+// Lend asks for an allowance on behalf of a home, or tells by the Outcome that there is none.
+func (l *Ledger) Lend(ctx context.Context, n Lend) (Receipt, error) {
+	n.Attributes = inOrder(n.Attributes)
+	r, err := l.exchange(ctx, &n)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("lend to home %q from account %q: %w", n.Home, n.Account, err)
+	}
+	return r, nil
+}
+
+// Report tells the ledger what a home has spent of an allowance.
+func (l *Ledger) Report(ctx context.Context, n Report) (Receipt, error) {
+	r, err := l.exchange(ctx, &n)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("report of home %q on allowance %d: %w", n.Home, n.Allowance, err)
+	}
+	return r, nil
+}
+
 // SetCursor keeps how far a consumer of the events has come, and returns that.
 func (l *Ledger) SetCursor(ctx context.Context, s SetCursor) (seq uint64, err error) {
 	return l.upkeep(ctx, &s)
@@ -140,6 +159,14 @@ func (l *Ledger) Hold(ctx context.Context, id string, r Read) (Hold, error) {
 	var h Hold
 	err := l.ask(ctx, &query{what: asksHold, id: id}, r, only(repliesHold, h.wire))
 	return h, wrapRead("hold", id, err)
+}
+
+// Allowances lists the open allowances of an account, soonest to end first.
+func (l *Ledger) Allowances(ctx context.Context, account string, r Read) ([]Allowance, error) {
+	var all []Allowance
+	read := only(repliesAllowances, func(c *coder) { wireAllowances(&all, c) })
+	err := l.ask(ctx, &query{what: asksAllowances, id: account}, r, read)
+	return all, wrapRead("allowances of", account, err)
 }
 
 // Entries lists up to limit (1 to EntriesMax) events of an account after a number in it, oldest first, linearizably.
@@ -179,6 +206,14 @@ func (l *Ledger) submit(ctx context.Context, in intent, what, id string) (Receip
 		return Receipt{}, fmt.Errorf("%s with key %q on %s %q: %w", in.op(), in.key(), what, id, err)
 	}
 	return r, nil
+}
+
+func (l *Ledger) exchange(ctx context.Context, in exchange) (Receipt, error) {
+	reply, err := l.propose(ctx, in)
+	if err != nil {
+		return Receipt{}, err
+	}
+	return decodeReceipt(string(reply))
 }
 
 func (l *Ledger) upkeep(ctx context.Context, in command) (n uint64, err error) {

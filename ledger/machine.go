@@ -18,9 +18,16 @@ type Config struct {
 	Keys         int           // idempotency keys remembered at once: about 26 h times the rate of commands
 	Holds        int           // open holds; twice as many with those that ended in the last day
 	AccountHolds int           // open holds of an account
+	Allowances   int           // open allowances; twice as many with those that lapsed in the last day
 	Cursors      int           // of event consumers
 	Jump         time.Duration // how far the clock may run ahead between two commands before it is not believed
 	RefundLife   time.Duration // of a grant that takes a refund whose source has expired
+
+	AccountAllowances int           // open allowances of an account
+	Share             int           // of what an account has, the percentage that one allowance gets
+	Chunk             Credits       // an allowance gets as much even if its share is less
+	Direct            Credits       // an account that has less is not lent from: its homes ask the ledger for each draw
+	Grace             time.Duration // from when an allowance ends for its home until what is left of it comes back
 
 	Journal Journal // where the events go; nil: they are not kept
 }
@@ -31,14 +38,19 @@ func DefaultConfig() Config {
 	return Config{
 		Accounts: 1_000_000, Grants: 256, Keys: 1_000_000, Holds: 1_000_000, AccountHolds: 1000, Cursors: 256,
 		Jump: 366 * 24 * time.Hour, RefundLife: 7 * 24 * time.Hour,
+		Allowances: 100_000, AccountAllowances: 64, Share: 20, Chunk: micros / 10, Direct: micros, Grace: 30 * time.Second,
 	}
 }
 
 // Validate checks that every bound is positive and a key's window fits into a believable step of time.
 func (c Config) Validate() error {
 	if c.Accounts < 1 || c.Grants < 1 || c.Keys < keysPerTurn || c.Holds < 1 || c.AccountHolds < 1 || c.Cursors < 1 ||
-		c.Jump < keyWindow || c.RefundLife < time.Second {
+		c.Jump < keyWindow || c.RefundLife < time.Second || c.Allowances < 1 || c.AccountAllowances < 1 || c.Chunk < 1 || c.Direct < 0 ||
+		c.Grace < time.Second {
 		return fmt.Errorf("%w: ledger config %+v has a bound that is too low", ErrInvalid, c)
+	}
+	if c.Share < 1 || c.Share > 100 || c.Chunk > CreditsMax || c.Direct > CreditsMax {
+		return fmt.Errorf("%w: ledger config lends %d %% and %s of an account with %s", ErrInvalid, c.Share, c.Chunk, c.Direct)
 	}
 	return nil
 }
@@ -86,6 +98,7 @@ type Machine struct {
 	cursed   sum // of cursors
 	due      due
 	ended    ended
+	lent     lent
 	notes    notes
 
 	// Only for the goroutine of Apply.
@@ -150,13 +163,15 @@ func (m *Machine) apply(at Stamp, in command, format uint8, b []byte) ([]byte, e
 		return nil, err
 	}
 	m.work.format = max(m.work.format, format)
-	if m.work.format >= wireNewest {
+	if m.work.format >= wireSecond {
 		m.work.count++
 	}
 	m.forget()
 	switch c := in.(type) {
 	case intent:
 		return m.once(at, c, format, b)
+	case exchange:
+		return m.exchange(at, c, format)
 	case *readAccount:
 		return m.readAccount(at, c)
 	case *readEntries:
@@ -169,7 +184,7 @@ func (m *Machine) apply(at Stamp, in command, format uint8, b []byte) ([]byte, e
 	case *tick:
 		return m.lapseAll(at)
 	case *compare:
-		return m.compare(at, c)
+		return m.compare(c, format)
 	}
 	panic("ledger: a command that nothing executes: " + in.op().String())
 }
@@ -208,6 +223,7 @@ func (m *Machine) forget() {
 		c := reader(m.holds.at(end.slot))
 		if h.wire(&c); c.end() == nil && h.endedSeq == end.seq {
 			m.holds.remove(end.slot, h.id)
+			m.lent.forget(&h)
 			n++
 		}
 	}
@@ -251,11 +267,34 @@ func (m *Machine) once(at Stamp, in intent, format uint8, b []byte) ([]byte, err
 		return nil, err
 	}
 	n := record{key: key, op: in.op(), account: receipt.Account, intent: sum, reply: m.answer(format, &receipt)}
-	if m.work.format >= wireNewest {
+	if m.work.format >= wireSecond {
 		n.attempts = 1
 	}
 	t.keys = append(t.keys, n)
 	return []byte(n.reply), t.commit()
+}
+
+// exchange runs what a home says about an allowance.
+func (m *Machine) exchange(at Stamp, in exchange, format uint8) ([]byte, error) {
+	payer, err := in.payer(m)
+	if err != nil {
+		return nil, err
+	}
+	t := m.begin(at)
+	if payer != "" {
+		if t, err = m.bringUp(at, payer); err != nil {
+			return nil, err
+		}
+	}
+	receipt, err := in.run(t)
+	if err != nil {
+		return nil, err
+	}
+	reply := []byte(m.answer(format, &receipt))
+	if receipt.Replayed {
+		reply = replay(string(reply), 0)
+	}
+	return reply, t.commit()
 }
 
 // answer encodes a receipt.
@@ -270,7 +309,7 @@ func (m *Machine) answer(format uint8, r *Receipt) string {
 
 // again answers a key that was used before, and counts that.
 func (m *Machine) again(at Stamp, r record, in intent, sum digest) ([]byte, error) {
-	same := r.op == in.op() && r.intent == sum
+	same := r.op == in.op() && (r.intent == sum || r.ofItem(in))
 	if !same && r.op == in.op() {
 		first, ok := firstDigest(in)
 		same = ok && r.intent == first
@@ -314,7 +353,14 @@ func (m *Machine) Keys() int {
 func (m *Machine) Holds() (open, all int) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.due.count, m.holds.count
+	return m.due.count - m.lent.open, m.holds.count - m.lent.all
+}
+
+// Allowances returns how many allowances are open, and how many are remembered in all.
+func (m *Machine) Allowances() (open, all int) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.lent.open, m.lent.all
 }
 
 // Events returns the seq of the last event, and the hash over all events up to it.

@@ -82,14 +82,12 @@ func newTable(kind byte) *table {
 	return t
 }
 
-// idOf reads the id that every record begins with.
+// idOf reads the id that every record begins with. That of an allowance is no UTF-8.
 func idOf(record string) (id string) {
 	c := reader(record)
-	c.text(&id, idMax)
+	c.bytes(&id)
 	return id
 }
-
-const idMax = max(AccountMax, GrantMax)
 
 func (t *table) find(id string) (slot uint32, ok bool) { return t.ids.find(id) }
 

@@ -197,7 +197,7 @@ func TestIndexTellsClashingIDsApart(t *testing.T) {
 	x.ids.hash = func(string) uint64 { return 7 }
 	record := func(id string) string {
 		c := coder{}
-		c.text(&id, idMax)
+		c.bytes(&id)
 		return string(c.b)
 	}
 	slots := map[string]uint32{}

@@ -15,6 +15,7 @@ const (
 	asksHold
 	asksPage
 	asksStatus
+	asksAllowances
 	asksCount
 )
 
@@ -28,7 +29,7 @@ type query struct {
 func (q *query) wire(c *coder) {
 	c.word(&q.what, asksCount)
 	switch q.what {
-	case asksAccount, asksHold:
+	case asksAccount, asksHold, asksAllowances:
 		c.text(&q.id, max(AccountMax, KeyMax))
 	case asksPage:
 		q.page.wire(c)
@@ -68,6 +69,9 @@ func (m *Machine) query(text string) ([]byte, error) {
 	case asksHold:
 		v, err := m.viewHold(q.id)
 		return encodeReply(wireNewest, repliesHold, v.wire), err
+	case asksAllowances:
+		all, err := m.allowances(q.id)
+		return encodeReply(wireNewest, repliesAllowances, func(c *coder) { wireAllowances(&all, c) }), err
 	case asksPage:
 		p, err := m.page(&q.page)
 		return encodeReply(wireNewest, repliesPage, p.wire), err
@@ -165,6 +169,7 @@ func (h *hold) foresee() {
 // Status is what the ledger as a whole has, as of a place in the log.
 type Status struct {
 	Accounts, OpenHolds, Holds, Keys uint64
+	OpenAllowances                   uint64
 	Events                           uint64   // seq of the last event
 	Chain                            [32]byte // SHA-256 over all events
 	Commands                         uint64   // since the journal began
@@ -184,13 +189,16 @@ func (s *Status) wire(c *coder) {
 	c.fixed(s.Digest[:])
 	list(c, &s.Cursors, math.MaxInt32, (*Cursor).wire)
 	s.AsOf.wire(c)
+	if c.format > wireSecond {
+		c.uint(&s.OpenAllowances)
+	}
 }
 
 func (m *Machine) status() Status {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return Status{
-		Accounts: uint64(m.accounts.count), OpenHolds: uint64(m.due.count), Holds: uint64(m.holds.count), Keys: uint64(m.keys.count),
+		Accounts: uint64(m.accounts.count), OpenHolds: uint64(m.due.count - m.lent.open), Holds: uint64(m.holds.count - m.lent.all), OpenAllowances: uint64(m.lent.open), Keys: uint64(m.keys.count),
 		Events: m.head.seq, Chain: m.head.chain, Commands: m.head.count, Digest: m.digest(), Cursors: m.cursorList(), AsOf: m.head.stamp(),
 	}
 }

@@ -139,7 +139,7 @@ func TestStatusTellsOfTheWhole(t *testing.T) {
 	d := worked(t)
 	s, err := d.Status(t.Context(), Read{})
 	seq, chain := d.m.Events()
-	if err != nil || s.Accounts != 2 || s.OpenHolds != 1 || s.Holds != 3 || s.Events != seq || s.Chain != chain || s.Digest != d.m.Digest() ||
+	if err != nil || s.Accounts != 2 || s.OpenHolds != 1 || s.Holds != 3 || s.OpenAllowances != 1 || s.Events != seq || s.Chain != chain || s.Digest != d.m.Digest() ||
 		len(s.Cursors) != 2 || s.AsOf.Index != d.at.Index-1 {
 		t.Errorf("%+v, %v", s, err)
 	}
@@ -233,6 +233,15 @@ func TestVerifyFindsWhatDoesNotFit(t *testing.T) {
 			a.books[Spent]--
 			d.m.accounts.replace(slot, d.m.encode(a.wire))
 		}, "in the state"},
+		"a charge for no item":   {func(d *desk) { d.edit(len(d.log.events)-1, func(e *Event) { e.Items[0].Charged-- }) }, "items that make up"},
+		"an allowance again":     {func(d *desk) { d.edit(len(d.log.events)-1, func(e *Event) { e.Movement = Lending }) }, "begins again"},
+		"an allowance of more":   {func(d *desk) { d.edit(len(d.log.events)-1, func(e *Event) { e.After.Captured = 1000 }) }, "captured"},
+		"lent from another":      {func(d *desk) { d.edit(len(d.log.events)-2, func(e *Event) { e.Postings[1].Grant = "j" }) }, "no event made grant"},
+		"an allowance with more": {func(d *desk) { d.edit(len(d.log.events)-1, func(e *Event) { e.After.Captured-- }) }, "is lent"},
+		"an allowance that left": {func(d *desk) {
+			_, slot, _ := d.m.hold(lentID(d.log.seqOf(Lending)))
+			d.m.holds.remove(slot, lentID(d.log.seqOf(Lending)))
+		}, "not in the state"},
 		"a hold that is gone": {func(d *desk) {
 			_, slot, _ := d.m.hold("h")
 			d.m.holds.remove(slot, "h")
@@ -240,6 +249,9 @@ func TestVerifyFindsWhatDoesNotFit(t *testing.T) {
 	} {
 		d := paged(t, 3)
 		d.done(d.Authorize(t.Context(), Authorize{Key: "h", Account: "a", Amount: 5, TTL: time.Hour}))
+		n := someLend(1)
+		n.Want = 100
+		d.report(reporting(d.done(d.Lend(t.Context(), n)).Allowance, 0, 5, "x", 5))
 		audit, err := Verify(d.log.all(), d.m)
 		if err != nil || audit.Found > 0 {
 			t.Fatalf("%v, %q", err, audit.Differences)
@@ -264,6 +276,16 @@ func (d *desk) edit(i int, harm func(*Event)) {
 	}
 	harm(&e)
 	d.log.events[i] = e.Encode()
+}
+
+// seqOf is that of the last event with a movement.
+func (m *memory) seqOf(of Movement) (seq uint64) {
+	for _, b := range m.events {
+		if e, err := DecodeEvent(b); err == nil && e.Movement == of {
+			seq = e.Seq
+		}
+	}
+	return seq
 }
 
 func TestVerifyOfTheEndOfAJournal(t *testing.T) {

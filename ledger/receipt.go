@@ -47,13 +47,17 @@ type Receipt struct {
 	Forgiven     Credits            // asked for beyond what was available; nobody owes it
 	Parts        []Part             // in the order taken or given back
 	Had          [KindCount]Credits // what there was to burn of each kind before; a part of a later kind was taken when the earlier had no more
-	Late         bool               // captured after the hold's time was over
+	Late         bool               // captured or reported after the time of the hold or allowance was over
 	Hold         string             // the id of the hold, if the command was about one; then what follows is as it is now
 	State        HoldState
 	Held         Credits       // still held
 	Captured     Credits       // in all
 	Refunded     Credits       // of Captured
-	ExpiresIn    time.Duration // of an open hold
+	ExpiresIn    time.Duration // of an open hold; of an allowance: how long its home may spend, counted from when it asked
+	Allowance    uint64        // its id, if the command was about one; then State, Held (what is left), Captured (charged) and this are its
+	Items        uint64        // how many of its items the ledger has
+	Revoked      bool          // its home should stop spending and report the end
+	Credited     Credits       // of what was reported: not charged, since it had been debited already
 	Index, Term  uint64        // where the command was done; when replayed, the first time
 	Wall         time.Time     // log time, which never goes back
 	Replayed     bool          // the command was done before, this is its first receipt
@@ -62,7 +66,10 @@ type Receipt struct {
 
 func (r *Receipt) wire(c *coder) {
 	outcome, known := r.Outcome, outcomeCount
-	if c.format < 2 {
+	switch {
+	case c.format == wireSecond:
+		known = outcomesSecond
+	case c.format < wireSecond:
 		known = outcomesFirst
 		if outcome >= known {
 			outcome = Unwilling // what such an answer was called then
@@ -91,10 +98,25 @@ func (r *Receipt) wire(c *coder) {
 	}
 	held := r.Hold != ""
 	c.flag(&held)
-	if !held {
+	lent := r.Allowance != 0
+	if c.format > wireSecond {
+		c.flag(&lent)
+	}
+	if lent {
+		c.uint(&r.Allowance)
+		c.uint(&r.Items)
+		c.flag(&r.Revoked)
+		c.credits(&r.Credited)
+		if c.reading && (r.Allowance == 0 || held) {
+			c.fail(errCanonical)
+		}
+	}
+	if !held && !lent {
 		return
 	}
-	c.text(&r.Hold, KeyMax)
+	if held {
+		c.text(&r.Hold, KeyMax)
+	}
 	c.flag(&r.Late)
 	c.word((*uint8)(&r.State), uint8(holdStateCount))
 	c.credits(&r.Held)
@@ -105,22 +127,23 @@ func (r *Receipt) wire(c *coder) {
 
 // Account is an account as of a place in the log. It belongs to the caller.
 type Account struct {
-	ID, Plan   string
-	Labels     []Label // by name
-	UseCredits bool
-	Blocked    bool
-	Overdraft  Credits            // how far below zero it may go
-	Balance    Credits            // the sum of ByKind; below zero it is owed
-	ByKind     [KindCount]Credits // what is effective and unexpired; of Overdraft what is owed, negative
-	Books      [BookCount]Credits // sum to zero
-	Forgiven   Credits            // charged to nobody in all; apart from the books
-	WrittenOff Credits            // debts that were adjusted away in all; in Books they were issued
-	OpenHolds  uint64
-	Grants     []GrantState // in burn order, those lately used up or ended too
-	Recurring  []Terms
-	Seq        uint64
-	Event      uint64 // the place of the last event in the journal
-	AsOf       Stamp  // Wall and Elapsed are those of the log
+	ID, Plan       string
+	Labels         []Label // by name
+	UseCredits     bool
+	Blocked        bool
+	Overdraft      Credits            // how far below zero it may go
+	Balance        Credits            // the sum of ByKind; below zero it is owed
+	ByKind         [KindCount]Credits // what is effective and unexpired; of Overdraft what is owed, negative
+	Books          [BookCount]Credits // sum to zero
+	Forgiven       Credits            // charged to nobody in all; apart from the books
+	WrittenOff     Credits            // debts that were adjusted away in all; in Books they were issued
+	OpenHolds      uint64
+	OpenAllowances uint64       // what they have left is in the book Lent
+	Grants         []GrantState // in burn order, those lately used up or ended too
+	Recurring      []Terms
+	Seq            uint64
+	Event          uint64 // the place of the last event in the journal
+	AsOf           Stamp  // Wall and Elapsed are those of the log
 }
 
 func (a *Account) wire(c *coder) {
@@ -141,13 +164,18 @@ func (a *Account) wire(c *coder) {
 	}
 	c.flag(&a.Blocked)
 	for i := range a.Books {
-		c.credits(&a.Books[i])
+		if Book(i) < Lent || c.format > wireSecond {
+			c.credits(&a.Books[i])
+		}
 	}
 	c.credits(&a.Forgiven)
 	c.credits(&a.WrittenOff)
 	c.uint(&a.OpenHolds)
 	list(c, &a.Recurring, math.MaxInt32, (*Terms).wire)
 	c.uint(&a.Event)
+	if c.format > wireSecond {
+		c.uint(&a.OpenAllowances)
+	}
 }
 
 // GrantState is what is left of a grant.
@@ -156,6 +184,7 @@ type GrantState struct {
 	Kind                    Kind
 	Priority                uint8
 	Amount, Available, Held Credits
+	Lent                    Credits
 	Effective, Expires      time.Time // zero: at once, never
 	Expired, Voided         bool
 	AppliesTo               []Label
@@ -176,4 +205,7 @@ func (g *GrantState) wire(c *coder) {
 	c.credits(&g.Held)
 	c.flag(&g.Voided)
 	list(c, &g.AppliesTo, AppliesToMax, (*Label).wire)
+	if c.format > wireSecond {
+		c.credits(&g.Lent)
+	}
 }

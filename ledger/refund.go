@@ -120,7 +120,7 @@ func (t *tx) refund(e *Event, parts []Part) (voided Credits) {
 			e.Postings = append(e.Postings, source(p, -p.Amount))
 			continue
 		}
-		switch book := t.a.grant(p.Grant).rest(); book {
+		switch book := t.a.returning(p); book {
 		case Expired:
 			homeless[p.Kind] += p.Amount
 		case Voided:

@@ -16,6 +16,7 @@ const (
 	repliesHold
 	repliesPage
 	repliesStatus
+	repliesAllowances
 	repliesCount
 )
 

@@ -24,7 +24,7 @@ func (m *Machine) Restore(r io.Reader) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.head, m.accounts, m.holds, m.keys, m.cursors, m.cursed = n.head, n.accounts, n.holds, n.keys, n.cursors, n.cursed
-	m.due, m.ended, m.notes, m.broken = n.due, n.ended, notes{}, nil
+	m.due, m.ended, m.lent, m.notes, m.broken = n.due, n.ended, n.lent, notes{}, nil
 	return nil
 }
 
@@ -42,6 +42,7 @@ func (m *Machine) restore(r io.Reader) error {
 	if version > snapshotNewest {
 		return fmt.Errorf("%w: snapshot version %d, this is %d", ErrNewer, version, snapshotNewest)
 	}
+	f.format = version
 	read := m.readState
 	if version == 1 {
 		read = m.readFirst
@@ -80,6 +81,8 @@ type frameReader struct {
 	in   *bufio.Reader
 	sum  hash.Hash
 	body bytes.Buffer
+
+	format uint8 // of the snapshot
 }
 
 func (f *frameReader) next() (string, error) {
@@ -107,12 +110,13 @@ func (f *frameReader) frame(body func(*coder)) (string, error) {
 		return "", err
 	}
 	c := reader(text)
+	c.format = f.format
 	body(&c)
 	return text, c.end()
 }
 
 func (m *Machine) readState(f *frameReader) error {
-	var claimed sums
+	var claimed, read sums // read are those of the records as they were written
 	var accounts, holds, generations uint64
 	var cursors []Cursor
 	_, err := f.frame(func(c *coder) {
@@ -132,17 +136,20 @@ func (m *Machine) readState(f *frameReader) error {
 	}
 	for i := uint64(0); i < accounts && err == nil; i++ {
 		var a account
-		if _, err = f.frame(a.wire); err == nil {
+		var text string
+		if text, err = f.frame(a.wire); err == nil {
+			read.accounts.add(sumAccounts, text)
 			err = m.adopt(&a)
 		}
 	}
 	if err == nil {
-		err = m.readHolds(f, holds)
+		err = m.readHolds(f, holds, &read.holds)
 	}
 	for i := uint64(0); i < generations && err == nil; i++ {
 		err = m.readGeneration(f, (*record).wire)
 	}
-	if err == nil && claimed != (sums{m.accounts.sum, m.holds.sum, m.keys.sum, m.cursed}) {
+	read.keys, read.cursors = m.keys.sum, m.cursed
+	if err == nil && claimed != read {
 		return fmt.Errorf("%w: its records are not those that its sums are of", errBroken)
 	}
 	return err
@@ -175,19 +182,21 @@ func (m *Machine) adopt(a *account) error {
 	return nil
 }
 
-// held is what the holds of an account make up together.
+// held is what the holds and allowances of an account make up together.
 type held struct {
-	open   uint64
-	grants map[string]Credits
+	open, lending uint64
+	grants, lent  map[string]Credits
 }
 
-func (m *Machine) readHolds(f *frameReader, n uint64) error {
+func (m *Machine) readHolds(f *frameReader, n uint64, read *sum) error {
 	payers := map[uint32]*held{}
 	for range n {
 		var h hold
-		if _, err := f.frame(h.wire); err != nil {
+		text, err := f.frame(h.wire)
+		if err != nil {
 			return err
 		}
+		read.add(sumHolds, text)
 		if err := m.adoptHold(&h, payers); err != nil {
 			return err
 		}
@@ -202,9 +211,9 @@ func (m *Machine) readHolds(f *frameReader, n uint64) error {
 		if p == nil {
 			p = &held{}
 		}
-		ok := a.open == p.open
+		ok := a.open == p.open && a.lending == p.lending
 		for _, g := range a.grants {
-			ok = ok && g.held == p.grants[g.id]
+			ok = ok && g.held == p.grants[g.id] && g.lent == p.lent[g.id]
 		}
 		if !ok {
 			return fmt.Errorf("%w: account %q has other holds than are there", errBroken, a.id)
@@ -215,10 +224,12 @@ func (m *Machine) readHolds(f *frameReader, n uint64) error {
 
 func (m *Machine) adoptHold(h *hold, payers map[uint32]*held) error {
 	payer, known := m.accounts.find(h.account)
-	if _, twice := m.holds.find(h.id); twice || h.id == "" || !h.sound() || (h.account != "") != known || h.endedSeq > m.head.seq {
+	if _, twice := m.holds.find(h.id); twice || h.id == "" || !h.named() || h.over() || !h.sound() || (h.account != "") != known || h.endedSeq > m.head.seq ||
+		(h.loan != nil && h.loan.id > m.head.seq) {
 		return fmt.Errorf("%w: hold %q", errBroken, h.id)
 	}
 	slot := m.holds.add(h.id, m.encode(h.wire))
+	m.lent.change(h, &hold{state: Refused}, true)
 	if h.state != Open {
 		m.ended.add(ending{h.endedSeq, h.ended, slot})
 		return nil
@@ -226,12 +237,16 @@ func (m *Machine) adoptHold(h *hold, payers map[uint32]*held) error {
 	m.due.add(payer, deadline{h.deadline, h.id})
 	p := payers[payer]
 	if p == nil {
-		p = &held{grants: map[string]Credits{}}
+		p = &held{grants: map[string]Credits{}, lent: map[string]Credits{}}
 		payers[payer] = p
 	}
-	p.open++
+	count, grants := &p.open, p.grants
+	if h.loan != nil {
+		count, grants = &p.lending, p.lent
+	}
+	*count++
 	for _, k := range h.takes {
-		p.grants[k.grant] += k.held
+		grants[k.grant] += k.held
 	}
 	return nil
 }

@@ -14,7 +14,8 @@ import (
 // that. The first frame is the head, with the sums of all records and how many frames follow; each record is a frame.
 const (
 	snapshotMagic  = "weir ledger\n"
-	snapshotNewest = 2
+	snapshotThird  = 3 // allowances
+	snapshotNewest = snapshotThird
 	frameMax       = 1 << 28 // a length beyond is damage; memory follows what is really there
 )
 

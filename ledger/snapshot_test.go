@@ -39,6 +39,14 @@ func worked(t testing.TB) *desk {
 	d.done(d.Capture(ctx, Capture{Key: "capture", Hold: "ended hold", Amount: 5, Final: true}))
 	d.done(d.Refund(ctx, Refund{Key: "refund", Charge: "ended hold", Amount: 1}))
 	d.done(d.Release(ctx, Release{Key: "tombstone", Hold: "never came"}))
+	d.grant(Grant{Grant: "large", Kind: Credit, Amount: 10 * DefaultConfig().Direct})
+	d.report(reporting(d.lend(1).Allowance, 0, 5, "x", 5))
+	lapsed := d.lend(2).Allowance
+	d.pass(time.Minute)
+	keyed := reporting(lapsed, 0, 9, "y", 3, "z", 6)
+	keyed.Items[1].Keyed = true
+	d.report(keyed)
+	d.lend(3)
 	for _, name := range []string{"webhook", "books"} {
 		if _, err := d.SetCursor(ctx, SetCursor{Name: name, Seq: 3}); err != nil {
 			t.Fatal(err)
@@ -157,57 +165,58 @@ func TestEveryDamageToASnapshotIsSeen(t *testing.T) {
 	}
 }
 
-// A snapshot with a good checksum over a state that no log can lead to.
-func TestRestoreRefusesAnImpossibleState(t *testing.T) {
-	ofAccount := func(harm func(*account)) func(*desk) {
-		return func(d *desk) {
-			slot, _ := d.m.accounts.find("a")
-			var a account
-			a.must(d.m.accounts.at(slot))
-			harm(&a)
-			d.m.accounts.replace(slot, d.m.encode(a.wire))
-		}
+func ofAccount(harm func(*account)) func(*desk) {
+	return func(d *desk) {
+		slot, _ := d.m.accounts.find("a")
+		var a account
+		a.must(d.m.accounts.at(slot))
+		harm(&a)
+		d.m.accounts.replace(slot, d.m.encode(a.wire))
 	}
-	ofHold := func(harm func(*hold)) func(*desk) {
-		return func(d *desk) {
-			h, slot, _ := d.m.hold("open hold")
-			harm(&h)
-			d.m.holds.replace(slot, d.m.encode(h.wire))
-		}
+}
+
+func ofHold(harm func(*hold)) func(*desk) {
+	return func(d *desk) {
+		h, slot, _ := d.m.hold("open hold")
+		harm(&h)
+		d.m.holds.replace(slot, d.m.encode(h.wire))
 	}
-	ofKey := func(key string, harm func(*record)) func(*desk) {
-		return func(d *desk) {
-			r, _ := d.m.keys.find(key, d.m.head.hour())
-			harm(&r)
-			d.m.keys.replace(r.at, d.m.encode(r.wire))
-		}
+}
+
+func ofAllowance(harm func(*hold)) func(*desk) {
+	return func(d *desk) {
+		all, _ := d.Allowances(d.t.Context(), "a", Read{})
+		h, slot, _ := d.m.hold(lentID(all[0].ID))
+		harm(&h)
+		d.m.holds.replace(slot, d.m.encode(h.wire))
 	}
-	for name, harm := range map[string]func(*desk){
-		"books do not balance":   ofAccount(func(a *account) { a.books[Spent]++ }),
-		"grants out of order":    ofAccount(func(a *account) { a.grants[0], a.grants[1] = a.grants[1], a.grants[0] }),
-		"two grants of one id":   ofAccount(func(a *account) { a.grants[1].id = a.grants[0].id }),
-		"grant without amount":   ofAccount(func(a *account) { a.grants[len(a.grants)-1].amount = 0 }),
-		"event of the future":    ofAccount(func(a *account) { a.last = 1 << 40 }),
-		"account without a name": ofAccount(func(a *account) { a.id = "" }),
-		"unknown zone":           ofAccount(func(a *account) { a.series[0].zone = "Nowhere/Land" }),
-		"held by no hold":        ofAccount(func(a *account) { a.grants[1].held++; a.books[Held]++; a.books[Spent]--; a.grants[1].amount++ }),
-		"one more open hold":     ofAccount(func(a *account) { a.open++ }),
-		"account twice":          func(d *desk) { d.m.accounts.push(d.m.accounts.at(0)) },
-		"hold that captured":     ofHold(func(h *hold) { h.takes[0].spent++ }),
-		"open hold refunded":     ofHold(func(h *hold) { h.takes[0].spent, h.takes[0].back, h.authorized = 1, 1, h.authorized+1 }),
-		"hold of nobody":         ofHold(func(h *hold) { h.account = "nobody" }),
-		"hold twice":             func(d *desk) { d.m.holds.push(d.m.holds.at(0)) },
-		"key of no account":      ofKey("taken", func(r *record) { r.account = "nobody" }),
-		"key of a tick":          ofKey("taken", func(r *record) { r.op = opTick }),
-		"returned more":          ofKey("taken", func(r *record) { r.returned = 26 }),
-		"grant returned":         ofKey("grant plan", func(r *record) { r.returned = 1 }),
-		"bar on a grant's key":   ofKey("grant plan", func(r *record) { r.reply = "" }),
-		"reply unreadable":       ofKey("taken", func(r *record) { r.reply = "?" }),
-		"nowhere to return to":   ofKey("taken", func(r *record) { r.account = "b" }),
-		"hours out of order":     func(d *desk) { d.m.keys.generations = append(d.m.keys.generations, generation{}) },
-		"cursor of the future":   func(d *desk) { d.m.putCursor(Cursor{"late", 1 << 40}) },
-		"sums of other records":  func(d *desk) { d.m.keys.sum++ },
-	} {
+}
+
+// ofLapsed harms the allowance that lapsed.
+func ofLapsed(harm func(*hold)) func(*desk) {
+	return func(d *desk) {
+		all, _ := d.Allowances(d.t.Context(), "a", Read{})
+		h, slot, ok := d.m.hold(lentID(1))
+		for id := all[0].ID; !ok || h.state == Open; id-- {
+			h, slot, ok = d.m.hold(lentID(id))
+		}
+		harm(&h)
+		d.m.holds.replace(slot, d.m.encode(h.wire))
+	}
+}
+
+func ofKey(key string, harm func(*record)) func(*desk) {
+	return func(d *desk) {
+		r, _ := d.m.keys.find(key, d.m.head.hour())
+		harm(&r)
+		d.m.keys.replace(r.at, d.m.encode(r.wire))
+	}
+}
+
+// impossible tries to restore a snapshot with a good checksum over a state that no log can lead to.
+func impossible(t *testing.T, states map[string]func(*desk)) {
+	t.Helper()
+	for name, harm := range states {
 		d := worked(t)
 		harm(d)
 		if err := NewMachine(DefaultConfig()).Restore(bytes.NewReader(d.snapshot())); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrInvalid) {
@@ -222,13 +231,57 @@ func TestRestoreRefusesAnImpossibleState(t *testing.T) {
 	}
 }
 
+func TestRestoreRefusesAnImpossibleState(t *testing.T) {
+	impossible(t, map[string]func(*desk){
+		"books do not balance":   ofAccount(func(a *account) { a.books[Spent]++ }),
+		"grants out of order":    ofAccount(func(a *account) { a.grants[0], a.grants[1] = a.grants[1], a.grants[0] }),
+		"two grants of one id":   ofAccount(func(a *account) { a.grants[1].id = a.grants[0].id }),
+		"grant without amount":   ofAccount(func(a *account) { a.grants[len(a.grants)-1].amount = 0 }),
+		"event of the future":    ofAccount(func(a *account) { a.last = 1 << 40 }),
+		"account without a name": ofAccount(func(a *account) { a.id = "" }),
+		"unknown zone":           ofAccount(func(a *account) { a.series[0].zone = "Nowhere/Land" }),
+		"held by no hold":        ofAccount(func(a *account) { a.grants[1].held++; a.books[Held]++; a.books[Spent]--; a.grants[1].amount++ }),
+		"one more open hold":     ofAccount(func(a *account) { a.open++ }),
+		"account twice":          func(d *desk) { d.m.accounts.push(d.m.accounts.at(0)) },
+		"hold that captured":     ofHold(func(h *hold) { h.takes[0].spent++ }),
+		"open hold refunded":     ofHold(func(h *hold) { h.takes[0].spent, h.takes[0].back, h.authorized = 1, 1, h.authorized+1 }),
+		"hold of nobody":         ofHold(func(h *hold) { h.account = "nobody" }),
+		"hold like an allowance": ofHold(func(h *hold) { h.id = lentID(1) }),
+		"hold twice":             func(d *desk) { d.m.holds.push(d.m.holds.at(0)) },
+		"key of no account":      ofKey("taken", func(r *record) { r.account = "nobody" }),
+		"key of a tick":          ofKey("taken", func(r *record) { r.op = opTick }),
+		"returned more":          ofKey("taken", func(r *record) { r.returned = 26 }),
+		"grant returned":         ofKey("grant plan", func(r *record) { r.returned = 1 }),
+		"bar on a grant's key":   ofKey("grant plan", func(r *record) { r.reply = "" }),
+		"reply unreadable":       ofKey("taken", func(r *record) { r.reply = "?" }),
+		"nowhere to return to":   ofKey("taken", func(r *record) { r.account = "b" }),
+		"hours out of order":     func(d *desk) { d.m.keys.generations = append(d.m.keys.generations, generation{}) },
+		"cursor of the future":   func(d *desk) { d.m.putCursor(Cursor{"late", 1 << 40}) },
+		"sums of other records":  func(d *desk) { d.m.keys.sum++ },
+	})
+}
+
+func TestRestoreRefusesAnImpossibleAllowance(t *testing.T) {
+	impossible(t, map[string]func(*desk){
+		"lent by no allowance":   ofAccount(func(a *account) { a.grants[1].lent++; a.books[Lent]++; a.books[Spent]--; a.grants[1].amount++ }),
+		"one more allowance":     ofAccount(func(a *account) { a.lending++ }),
+		"allowance that settled": ofAllowance(func(h *hold) { h.takes[0].spent++ }),
+		"allowance with more":    ofAllowance(func(h *hold) { h.takes[0].held++ }),
+		"allowance undone":       ofAllowance(func(h *hold) { h.loan.loose = -1 }),
+		"allowance at its end":   ofLapsed(func(h *hold) { h.state = Captured }),
+		"allowance of nobody":    ofAllowance(func(h *hold) { h.account = "nobody" }),
+		"allowance to come":      ofAllowance(func(h *hold) { h.loan.id, h.id = 1<<40, lentID(1<<40) }),
+		"allowance misnamed":     ofAllowance(func(h *hold) { h.loan.id-- }),
+	})
+}
+
 // The bytes of snapshots, commands, replies and events are kept by those who run Weir: they change with a version only.
 func TestFormatsStayAsTheyAre(t *testing.T) {
 	d := worked(t)
 	image := d.snapshot()
 	_, chain := d.m.Events()
 	got := fmt.Sprintf("state %x\nchain %x\nsnapshot %x\n", d.m.Digest(), chain, sha256.Sum256(image))
-	want, err := os.ReadFile("testdata/v2.sums")
+	want, err := os.ReadFile("testdata/v3.sums")
 	if err != nil || got != string(want) {
 		t.Errorf("a known state has %s, had %s, %v: a change of format needs a new version", got, want, err)
 	}

@@ -14,6 +14,7 @@ type twin struct {
 	now, elapsed int // unix seconds, seconds
 	accounts     map[string]*twinAccount
 	holds        map[string]*twinHold
+	loans        []*twinLoan
 	keys         map[string]*twinKey
 	cells        map[string]int // of LEDGER §3.2: how often an event met a state
 }
@@ -23,13 +24,14 @@ type twinAccount struct {
 	limit, overdraft, granted, spent, expired, voided, writtenOff int // overdraft is minus what is owed
 	forgiven                                                      int
 	grants                                                        []*twinGrant
+	asked                                                         map[string]*twinLoan // the newest of each home
 }
 
 type twinGrant struct {
 	id                               string
 	kind, priority                   int
 	effective, expires               int // unix seconds; 0 is none
-	left, held, emptied              int
+	left, held, lent, emptied        int
 	only                             string // the attribute that a debit needs
 	hasArrived, hasExpired, isVoided bool
 }
@@ -102,6 +104,11 @@ func (w *twin) touchHolds(id string) {
 			w.expire(h)
 		}
 	}
+	for _, l := range w.loans {
+		if l.account == id && l.state == "open" && l.deadline <= w.elapsed {
+			w.comesBack(l, "expired")
+		}
+	}
 }
 
 func (w *twin) expire(h *twinHold) {
@@ -150,12 +157,13 @@ func (a *twinAccount) balance() int {
 
 // books are those that the machine should have.
 func (a *twinAccount) books() [BookCount]Credits {
-	left, held := 0, 0
+	left, held, lent := 0, 0, 0
 	for _, g := range a.grants {
-		left, held = left+g.left, held+g.held
+		left, held, lent = left+g.left, held+g.held, lent+g.lent
 	}
 	return [BookCount]Credits{
 		Credits(-a.granted), Credits(left), Credits(a.overdraft), Credits(a.spent), Credits(a.expired), Credits(held), Credits(a.voided),
+		Credits(lent),
 	}
 }
 
@@ -169,7 +177,7 @@ func (w *twin) once(key, account, intent string, run func(*twinKey) string) stri
 			w.keys[key] = n
 		}
 		return n.receipt
-	case k.intent == intent:
+	case k.intent == intent, k.intent == "debit of an item" && intent[:5] == "debit" && k.account == account:
 		return k.receipt + " replayed"
 	case k.barred && k.intent == "":
 		if intent[:5] != "debit" || k.account != account {
@@ -375,7 +383,7 @@ func (w *twin) forgets(g *twinGrant) bool { return g.emptied != 0 && w.hour()-g.
 func (w *twin) empties() {
 	for _, a := range w.accounts {
 		for _, g := range a.grants {
-			if g.left+g.held > 0 {
+			if g.left+g.held+g.lent > 0 {
 				g.emptied = 0
 			} else if g.emptied == 0 {
 				g.emptied = w.hour()

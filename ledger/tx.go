@@ -106,7 +106,7 @@ func (t *tx) post(posted Event) {
 		_, e.BalanceAfter = a.byKind(t.now)
 		t.changed = true
 	}
-	if t.m.work.format < wireNewest {
+	if t.m.work.format < wireSecond {
 		return // version 1 kept no journal, and replicas may have been there for other parts of it
 	}
 	t.seq++
@@ -123,7 +123,11 @@ func (t *tx) post(posted Event) {
 
 // postHold books an event of the hold.
 func (t *tx) postHold(e Event) {
-	e.Hold, e.After = t.h.id, t.h.change()
+	if e.After = t.h.change(); t.h.loan == nil {
+		e.Hold = t.h.id
+	} else {
+		e.Allowance, e.Home = t.h.loan.id, t.h.loan.home
+	}
 	t.post(e)
 	t.holding = true
 	if t.h.state != Open && (t.h.endedSeq == 0 || e.Movement == Capturing) {
@@ -215,22 +219,27 @@ func (t *tx) installHold() {
 	} else {
 		c := reader(m.holds.at(t.holdSlot))
 		was.wire(&c)
-		m.holds.replace(t.holdSlot, m.encode(h.wire))
+		if h.over() {
+			m.holds.remove(t.holdSlot, h.id)
+		} else {
+			m.holds.replace(t.holdSlot, m.encode(h.wire))
+		}
 	}
+	m.lent.change(h, &was, t.holdNew)
 	if was.state == Open && (h.state != Open || h.deadline != was.deadline) {
 		m.due.remove(t.slot, deadline{was.deadline, h.id})
 	}
 	if h.state == Open && (was.state != Open || h.deadline != was.deadline) {
 		m.due.add(t.slot, deadline{h.deadline, strings.Clone(h.id)})
 	}
-	if h.state != Open && h.endedSeq != was.endedSeq {
+	if h.state != Open && !h.over() && h.endedSeq != was.endedSeq {
 		m.ended.add(ending{h.endedSeq, h.ended, t.holdSlot})
 	}
 }
 
 // encode returns what a shape writes.
 func (m *Machine) encode(wire func(*coder)) string {
-	m.out.b = m.out.b[:0]
+	m.out = coder{b: m.out.b[:0]}
 	wire(&m.out)
 	return string(m.out.b)
 }

@@ -27,6 +27,7 @@ const (
 	wordNoHold      = "HOLD_NOT_FOUND"
 	wordNoCharge    = "CHARGE_NOT_FOUND"
 	wordNoGrant     = "GRANT_NOT_FOUND"
+	wordNoAllowance = "ALLOWANCE_NOT_FOUND"
 	wordVersion     = "VERSION_CONFLICT"
 	wordFull        = "FULL"
 	wordUnavailable = "UNAVAILABLE"
@@ -65,6 +66,7 @@ func kinds() []kind {
 		{wordNoHold, codes.NotFound, http.StatusNotFound, "No such hold, or not yet", ledger.ErrNoHold},
 		{wordNoCharge, codes.NotFound, http.StatusNotFound, "No such charge, or not yet", ledger.ErrNoCharge},
 		{wordNoGrant, codes.NotFound, http.StatusNotFound, "No such grant", ledger.ErrNoGrant},
+		{wordNoAllowance, codes.NotFound, http.StatusNotFound, "No such allowance", ledger.ErrNoAllowance},
 		{wordGone, codes.OutOfRange, http.StatusGone, "It is from before what is kept", ledger.ErrGone},
 		{wordPresent, codes.FailedPrecondition, http.StatusConflict, "The member is still needed", cluster.ErrPresent},
 		{wordVersion, codes.FailedPrecondition, http.StatusPreconditionFailed, "Policy is at another version", policy.ErrVersionConflict},

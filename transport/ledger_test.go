@@ -32,6 +32,9 @@ func TestEveryRefusalHasItsStatusAndItsReason(t *testing.T) {
 		ledger.Returned: {409, "RETURNED"}, ledger.HoldExists: {409, "HOLD_EXISTS"}, ledger.HoldReleased: {409, "HOLD_RELEASED"},
 		ledger.AlreadyCaptured: {409, "ALREADY_CAPTURED"}, ledger.HoldRefused: {409, "HOLD_REFUSED"}, ledger.HoldOpen: {409, "HOLD_OPEN"},
 		ledger.HoldExpired: {410, "HOLD_EXPIRED"}, ledger.ExceedsHold: {422, "EXCEEDS_HOLD"}, ledger.RefundExceedsCaptured: {422, "REFUND_EXCEEDS_CAPTURED"},
+		// These are told to homes only.
+		ledger.UseDirect: {409, "USE_DIRECT"}, ledger.Superseded: {409, "SUPERSEDED"}, ledger.AllowanceClosed: {409, "ALLOWANCE_CLOSED"},
+		ledger.ItemsMissing: {409, "ITEMS_MISSING"},
 	}
 	s := server(fakeAccess{})
 	for o := ledger.Done + 1; ; o++ {
